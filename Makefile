@@ -1,0 +1,44 @@
+# Trunkline. Two commands set it up: `make run` serves, `make test` proves.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install run demo test check bench lock clean
+
+# The stamp is newer than the lock: nothing to do. pip brings uv, uv brings the rest, by hash.
+$(VENV)/.installed: pyproject.toml deploy/requirements.txt deploy/requirements-dev.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r deploy/requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+install: $(VENV)/.installed
+
+run: install
+	@$(BIN)/trunkline up
+
+demo: install
+	@$(BIN)/python -m hub.simulator.demo
+
+test: install
+	@deploy/test-servers.sh
+	@$(BIN)/pytest $(ARGS)
+
+check: install
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: install
+	@$(BIN)/python -m tests.bench
+
+# Hash-pinned, and without the address of any package index, so that every index and mirror serves it.
+lock: install
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o deploy/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --group pyproject.toml:dev pyproject.toml -o deploy/requirements-dev.txt
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
