@@ -1,0 +1,310 @@
+"""The seams, on one page: Vendor, Bus with its Subscription, Store. Everything else stands behind one of them.
+
+An implementation is chosen by ``hub.wiring`` alone. Conformance suites under ``tests/contract`` hold every bus and
+every store to the words written here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from hub.events import Event, Message
+
+# --- Vendor ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A vendor's request to us, its sender's token already proved.
+
+    Attributes:
+        source: name of the configured vendor connection.
+        event: the path's last segment where it names an event, as it came; None where the path has none.
+        query: the query string, still percent-encoded, without the question mark.
+        content_type: the header as it came, empty where there was none.
+        body: the bytes, at most 1 MiB.
+        received_at: our clock, aware, UTC.
+    """
+
+    source: str
+    event: str | None
+    query: str
+    content_type: str
+    body: bytes
+    received_at: datetime
+
+
+class Vendor(Protocol):
+    """What a vendor tells us, in our words. Pure: no sockets, no clock. One instance for each configured source."""
+
+    def decode(self, callback: Callback) -> list[Event]:
+        """The canonical events of a callback, at least one.
+
+        Raises:
+            Unusable: with the first reason that applies, in the order event, undecodable, signature, identity;
+                where the source refuses bad signatures, signature comes first.
+        """
+        ...
+
+
+# --- Bus -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A durable queue and the binding patterns (AMQP topic syntax) it hangs on; it owns ``<name>.dead`` as well."""
+
+    name: str
+    bindings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message handed to one worker, to be settled with exactly one outcome.
+
+    Attributes:
+        message: what was published, as bytes; ``hub.events.to_event`` decodes it.
+        attempt: 1 on the first delivery; grows by one with each ``Retry``, never with a redelivery or a ``Snooze``.
+        tag: the bus's own handle; nobody else looks inside.
+    """
+
+    message: Message
+    attempt: int
+    tag: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Done, for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Failed: come back after at least ``after`` seconds, as the next attempt."""
+
+    after: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Too early: come back after at least ``after`` seconds, as the same attempt."""
+
+    after: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Given up: kept in the queue's dead letters with its reason, for an operator to decide."""
+
+    reason: str
+
+
+Outcome = Ack | Retry | Snooze | DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A dead letter as the bus keeps it: ``reason``, ``attempt`` and when it died."""
+
+    message: Message
+    reason: str
+    attempt: int
+    died_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages a queue holds: ready to be delivered, in hand or waiting for a retry, dead."""
+
+    ready: int
+    in_flight: int
+    dead: int
+
+
+class Subscription(Protocol):
+    """A consumer of one queue."""
+
+    @property
+    def registered(self) -> bool:
+        """True only while deliveries can really arrive: the broker knows this consumer."""
+        ...
+
+    async def fetch(self, limit: int) -> list[Delivery]:
+        """Waits for the first delivery, then returns it with those already here, at most ``limit``; oldest first.
+
+        Survives the broker's restarts by itself. Cancelling it loses nothing.
+
+        Raises:
+            BusClosed: after ``close``.
+        """
+        ...
+
+    async def settle(self, outcomes: Sequence[tuple[Delivery, Outcome]]) -> None:
+        """Settles deliveries, each exactly once, in one go.
+
+        A delivery whose connection is gone is left to be delivered again: that is not an error.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stops; what was fetched and not settled, and what was not fetched, is delivered again to somebody."""
+        ...
+
+
+class Bus(Protocol):
+    """Publish, and consume. One instance for each process; ``start`` never fails because the broker is down."""
+
+    async def start(self) -> None:
+        """Opens what must be local and begins to connect to what is not."""
+        ...
+
+    async def declare(self, queues: Sequence[QueueSpec]) -> None:
+        """Makes the queues exist with their bindings, now or as soon as the broker can be reached. Idempotent."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Returns when every message is durable and lies in every queue bound to its routing key.
+
+        The same message twice is allowed, and delivered twice at the most.
+
+        Raises:
+            NotDurable: at least one is not known to be durable; it may still arrive.
+        """
+        ...
+
+    def subscribe(self, queue: str, prefetch: int) -> Subscription:
+        """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""
+        ...
+
+    async def depth(self, queue: str) -> Depth:
+        """Counts of the queue now. Raises NotDurable where the broker cannot be asked."""
+        ...
+
+    async def dead(self, queue: str, limit: int = 50) -> list[Dead]:
+        """The oldest dead letters, without taking them. Raises NotDurable where the broker cannot be asked."""
+        ...
+
+    def state(self) -> tuple[bool, str]:
+        """Whether the bus takes messages now, and one line that says why not."""
+        ...
+
+    async def close(self) -> None:
+        """Closes; nothing that was confirmed is lost."""
+        ...
+
+
+# --- Store -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """What ``GET /v1/calls`` can be narrowed by; None narrows nothing.
+
+    Attributes:
+        number: digits or E.164 of the caller, the line, the callee or a leg.
+        since: inclusive, on the call's start (else its first receipt).
+        until: exclusive, likewise.
+    """
+
+    number: str | None = None
+    vendor: str | None = None
+    source: str | None = None
+    state: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of JSON texts, newest first for calls and oldest first for events; ``next`` is None at the end."""
+
+    items: list[bytes]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a batch came to.
+
+    Attributes:
+        new: events kept.
+        repeated: events that were kept before.
+        refused: by event id, why it will never be kept.
+        conflicts: fields on which a new event said otherwise than one received before it.
+        derived: events that the transaction put into the store's outbox table.
+    """
+
+    new: int
+    repeated: int
+    refused: Mapping[str, str]
+    conflicts: int = 0
+    derived: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A derived event that waits in the store's outbox table to be published."""
+
+    seq: int
+    message: Message
+
+
+class Store(Protocol):
+    """Verbs, not tables; each is one transaction."""
+
+    async def start(self) -> None:
+        """Opens the engine; does not fail because the database is down."""
+        ...
+
+    async def apply(self, events: Sequence[Event], now: datetime) -> Applied:
+        """Keeps each new event once, folds the calls they touch, plans their sealing, derives ``resealed``.
+
+        Safe to repeat and to run in many processes at once.
+
+        Raises:
+            StoreUnavailable: nothing was kept, or it is not known whether it was: repeat.
+        """
+        ...
+
+    async def seal(self, now: datetime, limit: int = 100) -> int:
+        """Seals the calls whose time has come, each exactly once over all processes; returns how many."""
+        ...
+
+    async def next_seal(self) -> datetime | None:
+        """When the next call is due; None where none waits."""
+        ...
+
+    async def claim(self, now: datetime, limit: int, lease: float) -> list[Claimed]:
+        """Takes derived events to publish, oldest first, for ``lease`` seconds."""
+        ...
+
+    async def published(self, seqs: Sequence[int]) -> None:
+        """Removes derived events that are durable on the bus."""
+        ...
+
+    async def call(self, call_id: str) -> bytes | None:
+        """The record as JSON; None where there is no such call."""
+        ...
+
+    async def calls(self, narrow: CallFilter, limit: int, after: str | None) -> Page:
+        """Records, newest first. Raises ValueError where ``after`` is not a cursor of ours."""
+        ...
+
+    async def events(self, limit: int, after: str | None, call_id: str | None = None) -> Page:
+        """Events in the order of their keeping: ``{"id","type","source","time","subject","data"}``."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Cheap totals: ``events`` kept, ``calls``, ``sealed``, ``outbox`` (derived and not yet published)."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable with one line that says what is wrong."""
+        ...
+
+    async def close(self) -> None:
+        """Closes the engine."""
+        ...
