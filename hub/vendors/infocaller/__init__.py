@@ -1,0 +1,1 @@
+"""Infocaller: what it tells us, and what we ask of it."""
