@@ -1,0 +1,107 @@
+"""Between events, records and rows. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Row
+
+from hub.calls import applies, key
+from hub.calls.facts import received_at
+from hub.events import Event, Message, moment, timestamp, to_message
+from hub.store.failures import bad_data
+
+LONGEST_NUMBER: Final = (
+    40  # characters. E.164 has fifteen digits; what is longer is nobody's number and bursts an index
+)
+_ORNAMENTS: Final = str.maketrans("", "", " +-./()")
+
+
+def event_row(event: Event, now: datetime) -> dict[str, Any]:
+    """What is kept of an event. Raises BadData where its data are no JSON."""
+    folds = applies(event)
+    try:
+        data = event.body.decode()
+    except TypeError as error:
+        raise bad_data(error) from error
+    return {
+        "id": event.id,
+        "routing_key": event.routing_key,
+        "source": event.source,
+        "subject": event.subject,
+        "call_id": key(event) if folds else event.subject,
+        "folds": folds,
+        "time": event.time,
+        "kept_at": now,
+        "traceparent": event.traceparent,
+        "data": data,
+    }
+
+
+def event_of(row: Row[Any]) -> Event:
+    """The inverse of :func:`event_row`."""
+    noun, vendor, verb = row.routing_key.split(".")
+    return Event(
+        id=row.id,
+        noun=noun,
+        vendor=vendor,
+        verb=verb,
+        source=row.source,
+        time=row.time,
+        data=orjson.loads(row.data),
+        subject=row.subject,
+        traceparent=row.traceparent,
+    )
+
+
+def event_item(row: Row[Any]) -> bytes:
+    """An event as readers see it: ``{"id","type","source","time","subject","data"}``, its data byte for byte."""
+    noun, vendor, verb = row.routing_key.split(".")
+    return orjson.dumps(
+        {
+            "id": row.id,
+            "type": f"trunkline.{noun}.{verb}.v1",
+            "source": f"/{vendor}/{row.source}",
+            "time": timestamp(row.time),
+            "subject": row.subject,
+            "data": orjson.Fragment(row.data),
+        }
+    )
+
+
+def outbox_row(event: Event) -> dict[str, Any]:
+    """A derived event that waits to be published."""
+    message = to_message(event)
+    return {
+        "event_id": event.id,
+        "routing_key": message.routing_key,
+        "headers": orjson.dumps(message.headers).decode(),
+        "body": message.body.decode(),
+    }
+
+
+def message_of(row: Row[Any]) -> Message:
+    """The inverse of :func:`outbox_row`."""
+    return Message(row.routing_key, orjson.loads(row.headers), row.body.encode())
+
+
+def started_at(record: dict[str, Any], events: Iterable[Event]) -> datetime:
+    """When the call started: as its record says, else when the first of its events was received."""
+    stated = record.get("started_at")
+    if isinstance(stated, str):
+        return moment(stated)
+    return min(map(received_at, events))
+
+
+def numbers(record: dict[str, Any]) -> frozenset[str]:
+    """What a call is found by: the numbers of its parties and legs, as they were sent and as E.164."""
+    parties = [record.get("caller"), record.get("line"), record.get("callee"), *record.get("legs", ())]
+    spelled = (party.get(name) for party in parties if party for name in ("number", "e164"))
+    plain = {searchable(number) for number in spelled if isinstance(number, str)}
+    return frozenset(number for number in plain if 0 < len(number) <= LONGEST_NUMBER)
+
+
+def searchable(number: str) -> str:
+    """A number without plus and ornaments: one spelling for what is stored and for what is asked for."""
+    return "".join(number.translate(_ORNAMENTS).split())

@@ -1,0 +1,143 @@
+"""The store: its verbs, each one transaction. What they do stands in ``folding`` and ``reading``."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.calls import Timing
+from hub.errors import ConfigurationError, StoreUnavailable
+from hub.events import Event
+from hub.ports import Applied, CallFilter, Claimed, Page
+from hub.store import reading
+from hub.store.engine import open_engine, sqlite_path
+from hub.store.failures import BadData
+from hub.store.folding import Folding
+from hub.store.rows import message_of
+from hub.store.tables import outbox
+from hub.store.transactions import Transactions
+
+GRACE: Final = 10  # seconds that close() gives to what still runs
+PROBE: Final = 5  # seconds that ping() waits
+
+
+class SqlStore:
+    """``hub.ports.Store`` over PostgreSQL or one SQLite file.
+
+    Args:
+        url: as configured: ``sqlite:///data/store.db``, ``postgresql://…``.
+        expected: the verbs that a source, by its name, is configured to send.
+        timing: when calls are sealed.
+
+    Raises:
+        ConfigurationError: the URL is of no database that can be a store.
+    """
+
+    def __init__(self, url: str, *, expected: Callable[[str], frozenset[str]], timing: Timing) -> None:
+        engine = open_engine(url)
+        self._path = sqlite_path(url)
+        self._transactions = Transactions(engine)
+        self._folding = Folding(engine.dialect.name, expected, timing)
+
+    async def start(self) -> None:
+        """Makes the directory that a SQLite file is to lie in; nothing is connected before it is needed.
+
+        Raises:
+            ConfigurationError: the directory cannot be made.
+        """
+        if self._path is not None:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"store.url: found {self._path}, whose directory cannot be made: {error}"
+                ) from error
+
+    async def apply(self, events: Sequence[Event], now: datetime) -> Applied:
+        """Keeps each new event once, folds the calls they touch, plans their sealing, derives ``resealed``.
+
+        An event that the database, or the fold, will never take is refused with their reason, and its neighbours are
+        kept: a batch with one is halved until it stands alone.
+
+        Raises:
+            StoreUnavailable: nothing of some of the events was kept, or it is not known whether it was: repeat all.
+        """
+        if not events:
+            return Applied(0, 0, {})
+        try:
+            return await self._transactions.write(lambda connection: self._folding.apply(connection, events, now))
+        except BadData as error:
+            if len(events) == 1:
+                return Applied(0, 0, {events[0].id: str(error)})
+        half = len(events) // 2
+        return _together(await self.apply(events[:half], now), await self.apply(events[half:], now))
+
+    async def seal(self, now: datetime, limit: int = 100) -> int:
+        """Seals the calls whose time has come, each exactly once over all processes; returns how many."""
+        return await self._transactions.write(lambda connection: self._folding.seal(connection, now, limit))
+
+    async def next_seal(self) -> datetime | None:
+        """When the next call is due; None where none waits."""
+        return await self._transactions.read(reading.next_seal)
+
+    async def claim(self, now: datetime, limit: int, lease: float) -> list[Claimed]:
+        """Takes derived events to publish, oldest first, for ``lease`` seconds."""
+
+        async def work(connection: AsyncConnection) -> list[Claimed]:
+            free = or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= now)
+            oldest = select(outbox).where(free).order_by(outbox.c.seq).limit(limit).with_for_update(skip_locked=True)
+            rows = (await connection.execute(oldest)).all()
+            if rows:
+                mine = outbox.c.seq.in_([row.seq for row in rows])
+                until = now + timedelta(seconds=lease)
+                await connection.execute(update(outbox).where(mine).values(claimed_until=until))
+            return [Claimed(row.seq, message_of(row)) for row in rows]
+
+        return await self._transactions.write(work)
+
+    async def published(self, seqs: Sequence[int]) -> None:
+        """Removes derived events that are durable on the bus."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(delete(outbox).where(outbox.c.seq.in_(seqs)))
+
+        if seqs:
+            await self._transactions.write(work)
+
+    async def call(self, call_id: str) -> bytes | None:
+        """The record as JSON; None where there is no such call."""
+        return await self._transactions.read(lambda connection: reading.call(connection, call_id))
+
+    async def calls(self, narrow: CallFilter, limit: int, after: str | None) -> Page:
+        """Records, newest first. Raises ValueError where ``after`` is not a cursor of ours."""
+        return await self._transactions.read(lambda connection: reading.calls_page(connection, narrow, limit, after))
+
+    async def events(self, limit: int, after: str | None, call_id: str | None = None) -> Page:
+        """Events in the order of their keeping. Raises ValueError where ``after`` is not a cursor of ours."""
+        return await self._transactions.read(lambda connection: reading.events_page(connection, limit, after, call_id))
+
+    async def counts(self) -> dict[str, int]:
+        """Totals, see ``hub.ports.Store``; exact, and as slow as the indexes are long."""
+        return await self._transactions.read(reading.counts)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable with one line that says what is wrong, within five seconds."""
+        complaint = await self._transactions.read(reading.check, within=PROBE)
+        if complaint is not None:
+            raise StoreUnavailable(complaint)
+
+    async def close(self) -> None:
+        """Lets running transactions end, then closes the connections; takes fifteen seconds at the most."""
+        await self._transactions.close(GRACE)
+
+
+def _together(one: Applied, other: Applied) -> Applied:
+    return Applied(
+        new=one.new + other.new,
+        repeated=one.repeated + other.repeated,
+        refused={**one.refused, **other.refused},
+        conflicts=one.conflicts + other.conflicts,
+        derived=one.derived + other.derived,
+    )
