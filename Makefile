@@ -20,7 +20,7 @@ run: install
 	@$(BIN)/trunkline up
 
 demo: install
-	@$(BIN)/python -m hub.simulator.demo
+	@$(BIN)/python -m hub.cli.demo
 
 test: install
 	@deploy/test-servers.sh
