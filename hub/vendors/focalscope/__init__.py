@@ -1,0 +1,1 @@
+"""FocalScope: what it tells us, and what we ask of it."""
