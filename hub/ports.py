@@ -298,7 +298,11 @@ class Store(Protocol):
         ...
 
     async def counts(self) -> dict[str, int]:
-        """Cheap totals: ``events`` kept, ``calls``, ``sealed``, ``outbox`` (derived and not yet published)."""
+        """Totals.
+
+        ``events`` kept, of which ``derived`` are seals that came back over the bus; ``calls``, of which ``sealed``;
+        ``outbox``: derived and not yet published; ``repeats``: callbacks that a vendor sent again.
+        """
         ...
 
     async def ping(self) -> None:

@@ -1,0 +1,285 @@
+"""The embedded bus as rows of a SQLite file, and the verbs on them: functions of a connection, inside a transaction.
+
+A message is stored once, with a delivery for each queue it lies in; the last delivery that goes takes the message with
+it. A delivery is ready, in hand (of a consumer), waiting (for its retry) or dead. A consumer is a lease: while its row
+is renewed its deliveries are its own; when it has expired, or its process has ended, they are ready again.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, Final
+
+import orjson
+
+from hub.bus.patterns import matches
+from hub.errors import NotDurable
+from hub.events import Message
+from hub.ports import Dead, Depth, QueueSpec
+
+DELIVERY_LIMIT: Final = 20
+"""Returned more often than this by consumers that ended without a word, a delivery is suspected of ending them."""
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE queues (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    INSERT INTO queues (id, name) VALUES (0, 'trunkline.unrouted');
+    CREATE TABLE bindings (
+        queue INTEGER NOT NULL REFERENCES queues (id), pattern TEXT NOT NULL, PRIMARY KEY (queue, pattern)
+    ) WITHOUT ROWID;
+    CREATE TABLE topology (version INTEGER NOT NULL);
+    INSERT INTO topology VALUES (0);
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, routing_key TEXT NOT NULL, headers BLOB NOT NULL, body BLOB NOT NULL
+    );
+    CREATE TABLE consumers (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        queue INTEGER NOT NULL REFERENCES queues (id),
+        process TEXT NOT NULL,
+        expires_at REAL NOT NULL
+    );
+    CREATE TABLE deliveries (
+        message INTEGER NOT NULL REFERENCES messages (id),
+        queue INTEGER NOT NULL REFERENCES queues (id),
+        state TEXT NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'in_hand', 'waiting', 'dead')),
+        attempt INTEGER NOT NULL DEFAULT 1,
+        returned INTEGER NOT NULL DEFAULT 0,
+        consumer INTEGER,
+        available_at REAL,
+        died_at REAL,
+        reason TEXT,
+        PRIMARY KEY (message, queue)
+    ) WITHOUT ROWID;
+    CREATE INDEX deliveries_in_order ON deliveries (queue, state, message);
+    CREATE INDEX deliveries_waiting ON deliveries (queue, available_at) WHERE state = 'waiting'
+    """,
+)
+
+_UNROUTED_QUEUE: Final = 0
+_CHUNKS: Final = (64, 8, 1)  # rows in one INSERT: few different statements, so that each is prepared once
+
+_DUE = """
+    UPDATE deliveries SET state = 'ready', available_at = NULL
+    WHERE queue = ? AND state = 'waiting' AND available_at <= ?"""
+_OLDEST = """
+    SELECT message, attempt, routing_key, headers, body FROM deliveries JOIN messages ON id = message
+    WHERE queue = ? AND state = 'ready' ORDER BY message LIMIT ?"""
+_TAKE = """
+    UPDATE deliveries SET state = 'in_hand', consumer = ?
+    WHERE queue = ? AND state = 'ready' AND message <= ?"""
+_NEXT = "SELECT min(available_at) FROM deliveries WHERE queue = ? AND state = 'waiting'"
+_ACK = """
+    DELETE FROM deliveries
+    WHERE message IN (SELECT value FROM json_each(?)) AND consumer = ? AND state = 'in_hand'"""
+_CLEAN = """
+    DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))
+    AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id)"""
+_PARK = """
+    UPDATE deliveries SET state = 'waiting', available_at = ?, attempt = ?, reason = ?, consumer = NULL
+    WHERE message = ? AND consumer = ? AND state = 'in_hand'"""
+_BURY = """
+    UPDATE deliveries SET state = 'dead', died_at = ?, attempt = ?, reason = ?, consumer = NULL
+    WHERE message = ? AND consumer = ? AND state = 'in_hand'"""
+_RETURN = """
+    UPDATE deliveries SET state = 'ready', consumer = NULL, returned = returned + ?
+    WHERE queue = ? AND state = 'in_hand' AND consumer = ?"""
+_SUSPECT = """
+    UPDATE deliveries SET state = 'dead', reason = 'delivery_limit', died_at = ?
+    WHERE queue = ? AND state = 'ready' AND returned > ?"""
+_DEAD = """
+    SELECT routing_key, headers, body, reason, attempt, died_at FROM deliveries JOIN messages ON id = message
+    WHERE queue = ? AND state = 'dead' ORDER BY message LIMIT ?"""
+
+
+def declare(connection: sqlite3.Connection, specs: Sequence[QueueSpec]) -> None:
+    """Makes queues and bindings exist. Existing ones stay, those that are not asked for any more too, as in AMQP."""
+    before = connection.total_changes
+    for spec in specs:
+        connection.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", (spec.name,))
+        queue = queue_id(connection, spec.name)
+        connection.executemany(
+            "INSERT OR IGNORE INTO bindings VALUES (?, ?)", [(queue, pattern) for pattern in spec.bindings]
+        )
+    if connection.total_changes > before:
+        connection.execute("UPDATE topology SET version = version + 1")
+
+
+def queue_id(connection: sqlite3.Connection, name: str) -> int:
+    """The row of a queue. Raises NotDurable where nobody has declared it."""
+    row = connection.execute("SELECT id FROM queues WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise NotDurable(f"there is no queue {name}")
+    return int(row[0])
+
+
+@dataclass(slots=True)
+class Routes:
+    """The bindings, kept in memory for as long as nobody changes them; asked inside each publish's transaction."""
+
+    _version: int = -1
+    _bindings: list[tuple[int, str]] = field(default_factory=list)
+    _known: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def refresh(self, connection: sqlite3.Connection) -> None:
+        """Reads them again where another process, or we, declared something."""
+        (version,) = connection.execute("SELECT version FROM topology").fetchone()
+        if version != self._version:
+            self._bindings = connection.execute("SELECT queue, pattern FROM bindings").fetchall()
+            self._known.clear()
+            self._version = version
+
+    def queues(self, routing_key: str) -> tuple[int, ...]:
+        """The queues a message goes to: those bound to it, else the one for the unrouted."""
+        known = self._known.get(routing_key)
+        if known is None:
+            bound = {queue for queue, pattern in self._bindings if matches(pattern, routing_key)}
+            known = self._known[routing_key] = tuple(sorted(bound)) or (_UNROUTED_QUEUE,)
+        return known
+
+
+def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[Message]) -> set[int]:
+    """Stores messages in their order; returns the queues they lie in now."""
+    routes.refresh(connection)
+    rows = [(one.routing_key, orjson.dumps(one.headers), one.body) for one in messages]
+    ids = _insert(connection, "INSERT INTO messages (routing_key, headers, body) VALUES ", rows)
+    deliveries = [
+        (message, queue) for message, one in zip(ids, messages, strict=True) for queue in routes.queues(one.routing_key)
+    ]
+    _insert(connection, "INSERT INTO deliveries (message, queue) VALUES ", deliveries)
+    return {queue for _, queue in deliveries}
+
+
+def _insert(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Inserts rows in few statements and returns their rowids.
+
+    A statement for each row would hand the interpreter's lock to the busy event loop and wait for it for each row.
+    """
+    ids: list[int] = []
+    place = f"({', '.join('?' * len(rows[0]))})"
+    at = 0
+    while at < len(rows):
+        size = next(size for size in _CHUNKS if size <= len(rows) - at)
+        values = tuple(chain.from_iterable(rows[at : at + size]))
+        last = connection.execute(head + ", ".join([place] * size), values).lastrowid or 0
+        ids.extend(range(last - size + 1, last + 1))  # one statement, one writer: the ids are consecutive
+        at += size
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a consumer got.
+
+    Attributes:
+        queue: the queue's row.
+        consumer: the consumer's row; another one than before where its lease was lost.
+        rows: message id, attempt, routing key, headers as JSON, body; oldest first.
+        next_at: Unix time at which the next waiting delivery becomes ready.
+    """
+
+    queue: int
+    consumer: int
+    rows: list[tuple[int, int, str, bytes, bytes]]
+    next_at: float | None
+
+
+def take(
+    connection: sqlite3.Connection,
+    name: str,
+    process: str,
+    consumer: int | None,
+    *,
+    room: int,
+    now: float,
+    lease: float,
+) -> Taken:
+    """Leases the oldest ready deliveries to a consumer, and makes it one where it is none yet, or none any more."""
+    queue = queue_id(connection, name)
+    alive = "SELECT 1 FROM consumers WHERE id = ?"
+    if consumer is None or connection.execute(alive, (consumer,)).fetchone() is None:
+        row = (queue, process, now + lease)
+        inserted = connection.execute("INSERT INTO consumers (queue, process, expires_at) VALUES (?, ?, ?)", row)
+        consumer = inserted.lastrowid or 0
+    connection.execute(_DUE, (queue, now))
+    rows = connection.execute(_OLDEST, (queue, room)).fetchall()
+    if rows:
+        connection.execute(_TAKE, (consumer, queue, rows[-1][0]))
+    (next_at,) = connection.execute(_NEXT, (queue,)).fetchone()
+    return Taken(queue, consumer, rows, next_at)
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What becomes of deliveries: ``parked`` and ``dead`` are (Unix time, attempt, reason, message id)."""
+
+    acked: list[int] = field(default_factory=list)
+    parked: list[tuple[float, int, str, int]] = field(default_factory=list)
+    dead: list[tuple[float, int, str, int]] = field(default_factory=list)
+
+    def messages(self) -> Iterable[int]:
+        """The ids of all that is settled."""
+        return chain(self.acked, (row[-1] for row in self.parked), (row[-1] for row in self.dead))
+
+
+def settle(connection: sqlite3.Connection, consumer: int, verdicts: Verdicts) -> None:
+    """Settles deliveries that are still in that consumer's hand; others are left to whoever holds them."""
+    if verdicts.acked:
+        ids = orjson.dumps(verdicts.acked).decode()
+        connection.execute(_ACK, (ids, consumer))
+        connection.execute(_CLEAN, (ids,))
+    connection.executemany(_PARK, [(*row, consumer) for row in verdicts.parked])
+    connection.executemany(_BURY, [(*row, consumer) for row in verdicts.dead])
+
+
+def renew(connection: sqlite3.Connection, process: str, *, now: float, lease: float) -> list[tuple[int, str, bool]]:
+    """Extends this process's leases; returns the consumers of others: id, process, whether the lease is over.
+
+    A lease that ends further ahead than one can is over too: the clock was set back.
+    """
+    connection.execute("UPDATE consumers SET expires_at = ? WHERE process = ?", (now + lease, process))
+    consumers = connection.execute("SELECT id, process, expires_at FROM consumers")
+    return [
+        (consumer, owner, not now < expires_at <= now + 2 * lease)
+        for consumer, owner, expires_at in consumers
+        if owner != process
+    ]
+
+
+def release(connection: sqlite3.Connection, consumers: Iterable[int], now: float, *, silent: bool) -> None:
+    """Ends consumers; what they had in hand is ready again.
+
+    Args:
+        connection: inside a transaction.
+        consumers: their ids.
+        now: Unix time.
+        silent: they ended without a word. A delivery that has seen that too often is dead, since it may be the cause.
+    """
+    for consumer in consumers:
+        row = connection.execute("SELECT queue FROM consumers WHERE id = ?", (consumer,)).fetchone()
+        if row is None:
+            continue
+        connection.execute(_RETURN, (int(silent), *row, consumer))
+        connection.execute(_SUSPECT, (now, *row, DELIVERY_LIMIT))
+        connection.execute("DELETE FROM consumers WHERE id = ?", (consumer,))
+
+
+def depth(connection: sqlite3.Connection, name: str) -> Depth:
+    """Counts of a queue."""
+    query = "SELECT state, count(*) FROM deliveries WHERE queue = ? GROUP BY state"
+    counts = dict(connection.execute(query, (queue_id(connection, name),)).fetchall())
+    return Depth(
+        ready=counts.get("ready", 0),
+        in_flight=counts.get("in_hand", 0) + counts.get("waiting", 0),
+        dead=counts.get("dead", 0),
+    )
+
+
+def dead(connection: sqlite3.Connection, name: str, limit: int) -> list[Dead]:
+    """The dead letters of a queue, oldest message first."""
+    letters = connection.execute(_DEAD, (queue_id(connection, name), limit))
+    return [
+        Dead(Message(key, orjson.loads(headers), body), reason, attempt, datetime.fromtimestamp(died_at, UTC))
+        for key, headers, body, reason, attempt, died_at in letters
+    ]
