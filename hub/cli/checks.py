@@ -1,0 +1,134 @@
+"""``trunkline doctor`` and ``trunkline db upgrade``."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from hub.cli.shared import run, state
+from hub.config import Settings
+from hub.errors import ConfigurationError, NotDurable, StoreUnavailable, TrunklineError
+from hub.ports import Bus
+from hub.store.upgrade import pending, upgrade
+from hub.wiring import make_bus, make_gates, make_store
+from workers.persistence import QUEUE
+
+db = typer.Typer(no_args_is_help=True, help="The database's schema.")
+
+_PATIENCE: Final = 5.0
+_LITTLE: Final = 0.1  # of the disk
+_Check = Callable[[Settings], Awaitable[str]]
+
+
+@db.command("upgrade")
+def upgrade_schema(context: typer.Context) -> None:
+    """Bring the database's schema up to date; safe to run twice, and from two places at once."""
+    applied = run(upgrade(state(context).settings().store.url.get_secret_value()))
+    typer.echo(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
+
+
+def doctor(context: typer.Context) -> None:
+    """Check the configuration, broker, database, bindings and disk: one line each; exit 1 if any is bad."""
+    settings = state(context).settings()
+    if not run(_doctor(settings)):
+        raise typer.Exit(1)
+
+
+async def _doctor(settings: Settings) -> bool:
+    good = True
+    async for name, bad, line in _checks(settings):
+        typer.echo(f"{'bad' if bad else 'ok':<5} {name:<14} {line}")
+        good = good and not bad
+    return good
+
+
+async def _checks(settings: Settings) -> AsyncIterator[tuple[str, bool, str]]:
+    for name, check in _CHECKS.items():
+        try:
+            yield name, False, await check(settings)
+        except (TrunklineError, OSError) as error:
+            yield name, True, str(error)
+
+
+async def _configuration(settings: Settings) -> str:
+    gates = make_gates(settings)
+    if not gates:
+        raise ConfigurationError("no source calls back; expected at least one table [sources.NAME]")
+    closed = [name for name, gate in gates.items() if not gate.tokens]
+    if closed:
+        raise ConfigurationError(f"sources.{closed[0]}.tokens: found none; nobody can call it")
+    if settings.admin.token is None:
+        raise ConfigurationError("admin.token: missing; nobody can read /v1")
+    return f"{len(gates)} sources that call back: {', '.join(gates)}"
+
+
+async def _broker(settings: Settings) -> str:
+    return await _with_bus(settings, _nothing)
+
+
+async def _bindings(settings: Settings) -> str:
+    async def measure(bus: Bus) -> str:
+        depth = await bus.depth(QUEUE.name)
+        return f"{QUEUE.name}: {depth.ready} ready, {depth.in_flight} in flight, {depth.dead} dead"
+
+    return await _with_bus(settings, measure)
+
+
+async def _nothing(bus: Bus) -> str:
+    return "takes messages" if bus.state()[0] else ""
+
+
+async def _with_bus(settings: Settings, use: Callable[[Bus], Awaitable[str]]) -> str:
+    bus = make_bus(settings)
+    await bus.start()
+    try:
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while not bus.state()[0]:
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotDurable(bus.state()[1])
+            await asyncio.sleep(0.05)
+        return await use(bus)
+    finally:
+        await bus.close()
+
+
+async def _database(settings: Settings) -> str:
+    store = make_store(settings)
+    await store.start()
+    try:
+        await store.ping()
+    finally:
+        await store.close()
+    missing = await pending(settings.store.url.get_secret_value())
+    if missing:
+        raise StoreUnavailable(f"the schema lacks {', '.join(missing)}; run: trunkline db upgrade")
+    return "answers, its schema is up to date"
+
+
+async def _disk(settings: Settings) -> str:
+    directory = _existing(settings.outbox.path.absolute().parent)
+    if not os.access(directory, os.W_OK):
+        raise ConfigurationError(f"outbox.path: {directory} cannot be written; expected a directory of ours")
+    total, _, free = shutil.disk_usage(directory)
+    if free < settings.outbox.max_bytes or free < _LITTLE * total:
+        raise ConfigurationError(f"outbox.path: {free >> 20} MiB are free on {directory}, expected room for the outbox")
+    return f"{free >> 20} MiB free for the outbox"
+
+
+def _existing(directory: Path) -> Path:
+    while not directory.exists():
+        directory = directory.parent
+    return directory
+
+
+_CHECKS: Final[dict[str, _Check]] = {
+    "configuration": _configuration,
+    "broker": _broker,
+    "database": _database,
+    "bindings": _bindings,
+    "disk": _disk,
+}

@@ -1,0 +1,112 @@
+"""``make demo``: an embedded hub, simulated vendors, and a table that must balance.
+
+The hub is the one of ``trunkline up``, on files of its own in a temporary directory and a free port of loopback.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from hub import logs
+from hub.cli.shared import run
+from hub.cli.simulating import answered, steps
+from hub.config import Settings
+from hub.simulator.driver import Report, bar, play
+from hub.simulator.mutators import Mutations
+from hub.wiring import WORKERS, Process
+
+CALLS: Final = 600
+SEED: Final = 20
+RATE: Final = 400.0
+MUTATIONS: Final = Mutations(duplicate=0.05, reorder=0.2)
+_PATIENCE: Final = 30.0
+
+
+def settings_in(directory: Path) -> Settings:
+    """A hub for the demo: everything in ``directory``, sealing quick enough to be watched."""
+    sources = {
+        "line-900": {"vendor": "infocaller", "tokens": ["demo-of-infocaller"], "lines": {"123456789": "3956"}},
+        "desk": {"vendor": "focalscope", "tokens": ["demo-of-focalscope"]},
+    }
+    return Settings.model_validate(
+        {
+            "http": {"port": 0},
+            "bus": {"url": f"sqlite:///{directory}/bus.db"},
+            "store": {"url": f"sqlite:///{directory}/store.db"},
+            "outbox": {"path": str(directory / "outbox.db")},
+            "calls": {"settle": 1, "gap_after": 3},
+            "sources": sources,
+        }
+    )
+
+
+async def demonstrate(directory: Path, progress: Progress) -> tuple[Report, dict[str, int], dict[str, Any]]:
+    """Plays the simulation and waits until every call is sealed; the report, the store's counts, and the ledger."""
+    settings = settings_in(directory)
+    process = Process(settings, ingress=True, workers=list(WORKERS))
+    ready = asyncio.Event()
+    serving = asyncio.create_task(process.run(ready=ready.set))
+    await ready.wait()
+    try:
+        played = steps(settings, ["all"], MUTATIONS, seed=SEED, count=CALLS)
+        url = f"http://127.0.0.1:{process.port}"
+        report = await play(played, url, rate=RATE, on_result=bar(progress))
+        await _quiet(process, progress)
+        return report, await process.store.counts(), dict(await process.ledger())
+    finally:
+        process.stop()
+        await serving
+
+
+async def _quiet(process: Process, progress: Progress) -> None:
+    """Waits until every call is sealed and nothing is in flight, or patience ends: the table will show it."""
+    task = progress.add_task("calls sealed", total=CALLS)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE
+    while loop.time() < deadline:
+        counts, books = await process.store.counts(), await process.ledger()
+        progress.update(task, completed=counts["sealed"])
+        if counts["sealed"] >= CALLS and books["workers"]["persistence"]["in_flight"] == 0:
+            return
+        await asyncio.sleep(0.1)
+
+
+def balances(report: Report, counts: dict[str, int], books: dict[str, Any]) -> dict[str, tuple[int, int, bool]]:
+    """Each line of the account: what went in, what came out, whether they are equal."""
+    callbacks, worker = books["callbacks"], books["workers"]["persistence"]
+    kept = counts["events"] - counts["derived"]
+    lines = {
+        "callbacks in = answered 200": (report.statuses.get(200, 0), callbacks["accepted"]),
+        "accepted, without repetitions = events kept": (callbacks["accepted"] - callbacks["duplicate"], kept),
+        "calls in = calls sealed": (CALLS, counts["sealed"]),
+        "sealed and resealed = derived events that came back": (counts["sealed"], counts["derived"]),
+        "accepted by persistence = settled": (worker["accepted"], worker["settled"]),
+        "dead, in flight, unaccounted": (0, worker["dead"] + worker["in_flight"] + len(worker["unaccounted"])),
+    }
+    return {name: (one, other, one == other) for name, (one, other) in lines.items()}
+
+
+def main() -> None:
+    """Runs the demo; ends the process with 0 only if the account balances."""
+    logs.configure("warning")
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    with TemporaryDirectory(prefix="trunkline-demo-") as directory, Progress(console=console) as progress:
+        report, counts, books = run(demonstrate(Path(directory), progress), fast=True)
+    account = balances(report, counts, books)
+    table = Table("account", "in", "out", "", title="Trunkline, embedded", title_justify="left")
+    for name, (one, other, equal) in account.items():
+        table.add_row(name, str(one), str(other), "=" if equal else "DIFFERS")
+    for name in ("p50", "p99"):
+        table.add_row(f"answer, {name}", f"{report.latency[name] * 1000:.1f} ms", "", "")
+    console.print(table)
+    sys.exit(0 if answered(report) and all(equal for _, _, equal in account.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""``trunkline calls`` and ``trunkline explain``: the store, read."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hub.cli.shared import run, state
+from hub.config import Settings
+from hub.ports import CallFilter, Store
+from hub.wiring import opened
+
+_PAGE = 500
+
+
+def calls(
+    context: typer.Context,
+    call_id: Annotated[str | None, typer.Argument(metavar="ID", help="Print this call's record.")] = None,
+    number: Annotated[str | None, typer.Option(help="Of the caller, the line, the callee or a leg.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+) -> None:
+    """The newest call records, or one whole."""
+    settings = state(context).settings()
+    if call_id is not None:
+        run(_one(settings, call_id))
+    else:
+        run(_newest(settings, CallFilter(number=number), limit))
+
+
+def explain(context: typer.Context, call_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """One call's whole timeline: every event, in the order it was kept."""
+    run(_timeline(state(context).settings(), call_id))
+
+
+async def _one(settings: Settings, call_id: str) -> None:
+    async with opened(settings) as store:
+        record = await store.call(_uuid(call_id))
+    if record is None:
+        typer.echo(f"trunkline: no call {call_id}", err=True)
+        raise typer.Exit(1)
+    typer.echo(orjson.dumps(orjson.loads(record), option=orjson.OPT_INDENT_2).decode())
+
+
+async def _newest(settings: Settings, narrow: CallFilter, limit: int) -> None:
+    async with opened(settings) as store:
+        page = await store.calls(narrow, limit, None)
+    table = Table("started", "call", "source", "direction", "caller", "state", "disposition", "seconds", "sealed")
+    for item in page.items:
+        record: dict[str, Any] = orjson.loads(item)
+        caller = record.get("caller") or {}
+        table.add_row(
+            *(record.get("started_at", ""), record["call_id"], record["source"], record.get("direction", "")),
+            "withheld" if caller.get("withheld") else caller.get("e164", caller.get("number", "")),
+            *(record["state"], record["disposition"], str(record.get("duration_seconds", ""))),
+            (record.get("sealed") or {}).get("verdict", ""),
+        )
+    Console(width=None if Console().is_terminal else 200).print(table)
+
+
+async def _timeline(settings: Settings, call_id: str) -> None:
+    async with opened(settings) as store:
+        events = [event async for event in _events(store, _uuid(call_id))]
+    if not events:
+        typer.echo(f"trunkline: no call {call_id}", err=True)
+        raise typer.Exit(1)
+    table = Table("time", "received", "event", "leg", "id")
+    for event in events:
+        leg = event["data"].get("leg") or {}
+        name = event["type"].removeprefix("trunkline.").removesuffix(".v1")
+        who = " ".join(str(leg[part]) for part in ("role", "number", "id") if leg.get(part))
+        table.add_row(event["time"], event["data"].get("received_at", ""), name, who, event["id"])
+    Console(width=None if Console().is_terminal else 200).print(table)
+
+
+async def _events(store: Store, call_id: str) -> AsyncIterator[dict[str, Any]]:
+    after: str | None = None
+    while True:
+        page = await store.events(_PAGE, after, call_id)
+        for item in page.items:
+            yield orjson.loads(item)
+        after = page.next
+        if after is None:
+            return
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        typer.echo(f"trunkline: {text!r} is no call id; expected a UUID", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,125 @@
+"""``trunkline vendor url``, ``verify`` and ``test``: what an administrator of a vendor needs."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import orjson
+import typer
+
+from hub.cli.shared import base_url, local_url, run, state
+from hub.cli.simulating import targets
+from hub.cli.urls import path, source_named, urls
+from hub.config import Settings
+from hub.errors import ConfigurationError, Unusable
+from hub.ports import Callback
+from hub.simulator.driver import Result, play
+from hub.simulator.scenarios import calls, stream
+from hub.wiring import make_decoder
+
+app = typer.Typer(no_args_is_help=True, help="Set a vendor up: its URLs, its callbacks checked, a sample sent.")
+
+_SAMPLES: Final = {"infocaller": "inbound-answered", "focalscope": "click-to-dial-answered"}
+_SEGMENTS: Final = 3  # callbacks, source, token; the event follows
+_OK: Final = 200
+_Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A source's name in the configuration.")]
+
+
+@app.command()
+def url(
+    context: typer.Context,
+    source: _Source,
+    event: Annotated[str | None, typer.Option(help="Only this event's URL.")] = None,
+    bare: Annotated[bool, typer.Option("--bare", help="Without the vendor's variables.")] = False,
+) -> None:
+    """Print the URLs to paste into the vendor's console."""
+    settings = state(context).settings()
+    if bare:
+        typer.echo(base_url(settings) + path(source, source_named(settings, source), event))
+        return
+    found = urls(settings, source)
+    wanted = {field: text for field, text in found.items() if event is None or field.lower() == event.lower()}
+    if not wanted:
+        raise ConfigurationError(f"--event: found {event!r}; expected one of {', '.join(found).lower() or 'none'}")
+    for field, text in wanted.items():
+        typer.echo(text if event is not None or len(wanted) == 1 else f"{field:<16} {text}")
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    source: _Source,
+    callback: Annotated[str, typer.Argument(metavar="URL", help="The URL that the vendor called, with its query.")],
+    body: Annotated[
+        Path | None, typer.Option(help="File with the body, byte for byte; - reads standard input.")
+    ] = None,
+    content_type: Annotated[str, typer.Option(help="The request's Content-Type.")] = "",
+) -> None:
+    """Check a pasted callback, part by part, and say which part is wrong. Nothing is sent."""
+    settings = state(context).settings()
+    configured = source_named(settings, source)
+    decoder = make_decoder(source, configured)
+    if decoder is None:
+        raise ConfigurationError(f"sources.{source}: its vendor does not call back; expected one that does")
+    parts = urlsplit(callback)
+    segments = parts.path.strip("/").split("/")
+    good = _check_path(segments, source, [token.get_secret_value() for token in configured.tokens])
+    content = b"" if body is None else (sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes())
+    event = segments[_SEGMENTS] if len(segments) > _SEGMENTS else None
+    request = Callback(source, event, parts.query, content_type, content, datetime.now(UTC))
+    try:
+        events = decoder.decode(request)
+    except Unusable as unusable:
+        typer.echo(f"bad   {unusable.reason:<12} {unusable.detail}")
+        raise typer.Exit(1) from None
+    for made in events:
+        typer.echo(f"ok    event        {made.routing_key}")
+        typer.echo(f"ok    call         {made.subject}")
+        typer.echo(orjson.dumps(made.data, option=orjson.OPT_INDENT_2).decode())
+    if not good:
+        raise typer.Exit(1)
+
+
+def _check_path(segments: list[str], source: str, tokens: list[str]) -> bool:
+    if segments[0] != "callbacks" or len(segments) < _SEGMENTS:
+        typer.echo("bad   path         expected /callbacks/SOURCE/TOKEN, and for Infocaller /EVENT")
+        return False
+    if segments[1] != source:
+        typer.echo(f"bad   source       the URL names {segments[1]!r}, expected {source!r}")
+        return False
+    if segments[2] not in tokens:
+        typer.echo("bad   token        it is none of the source's tokens")
+        return False
+    typer.echo("ok    token")
+    return True
+
+
+@app.command("test")
+def send(
+    context: typer.Context,
+    source: _Source,
+    to: Annotated[str | None, typer.Option("--url", help="Of the hub; the configured listener without it.")] = None,
+) -> None:
+    """Send one signed sample over real HTTP and print the answer. Repeating it changes nothing: it is the same call."""
+    settings = state(context).settings()
+    result = run(_send(settings, source, to or local_url(settings)))
+    if result.status is None:
+        typer.echo(f"no answer: {result.error}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{result.status} {result.body.decode('utf-8', 'replace')}")
+    if result.status != _OK:
+        raise typer.Exit(1)
+
+
+async def _send(settings: Settings, name: str, hub: str) -> Result:
+    vendor = source_named(settings, name).vendor
+    mine = [target for target in targets(settings) if target.name == name]
+    if vendor not in _SAMPLES or not mine:
+        raise ConfigurationError(f"sources.{name}: no sample can be made; expected a token, and for Infocaller a line")
+    [call] = calls([_SAMPLES[vendor]], seed=0, count=1, target=mine)
+    last = list(stream([call]))[-1:]
+    results: list[Result] = []
+    await play(last, hub, on_result=results.append)
+    return results[0]

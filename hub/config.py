@@ -1,0 +1,386 @@
+"""The configuration: one frozen value, complete and checked before anything opens.
+
+Source: docs/operations.md, "Configuration". It comes from one TOML file, overridden by files in a secrets directory,
+overridden by environment variables (``TRUNKLINE_BUS__URL``). Unknown keys are errors.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hub.errors import ConfigurationError
+
+PREFIX: Final = "TRUNKLINE_"
+FILE: Final = "trunkline.toml"
+_SECRET_WORDS: Final = ("token", "secret", "password", "key", "lines")
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("expected the name of a time zone, for instance Europe/Madrid") from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 code, two capitals")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+Token = Annotated[SecretStr, Field(min_length=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Part(BaseModel):
+    """A table of the file: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Http(Part):
+    """The ingress's listener."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    public_url: str | None = Field(default=None, description="what the vendors call; the default is the listener")
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(default=(), description="only these may set X-Forwarded-For")
+
+
+class BusPart(Part):
+    """Where events travel: an SQLite file on one machine, or RabbitMQ."""
+
+    url: SecretStr | tuple[SecretStr, ...] = Field(
+        default=SecretStr("sqlite:///data/bus.db"), description="sqlite:///FILE, amqp://…, amqps://… or a list of them"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr | tuple[SecretStr, ...]) -> SecretStr | tuple[SecretStr, ...]:
+        every = url if isinstance(url, tuple) else (url,)
+        schemes = {one.get_secret_value().partition("://")[0] for one in every}
+        if not schemes <= {"amqp", "amqps"} and not (schemes == {"sqlite"} and len(every) == 1):
+            raise ValueError("expected sqlite:///FILE, or amqp://user:password@host/vhost, or a list of the latter")
+        return url
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every address, in the clear."""
+        every = self.url if isinstance(self.url, tuple) else (self.url,)
+        return tuple(one.get_secret_value() for one in every)
+
+
+class StorePart(Part):
+    """Where call records are kept."""
+
+    url: SecretStr = Field(default=SecretStr("sqlite:///data/store.db"), description="sqlite:///FILE or postgresql://…")
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value().partition("://")[0] not in ("sqlite", "postgresql", "postgres"):
+            raise ValueError("expected sqlite:///FILE or postgresql://user:password@host/database")
+        return url
+
+
+class WorkerPart(Part):
+    """A worker process's own listener for health and metrics."""
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+
+
+class Outbox(Part):
+    """The ingress's own disk: what the broker cannot take now, and the quarantine."""
+
+    path: Path = Path("data/outbox.db")
+    max_bytes: int = Field(default=1 << 30, gt=0)
+    accept: Literal["confirm", "outbox"] = Field(default="confirm", description="outbox: never wait for the broker")
+    hedge: Seconds = Field(default=0.25, description="how long a confirm may take before the outbox takes the event")
+    share: float = Field(default=0.001, ge=0, le=1, description="events that take the outbox all the same")
+    quarantine_bytes: int = Field(default=64 << 20, gt=0, description="for each source")
+
+
+class Recordings(Part):
+    """Where audio is kept."""
+
+    url: str = "file://data/recordings"
+
+
+class Admin(Part):
+    """The read API, the operator verbs and the console."""
+
+    token: SecretStr | None = None
+    host: str | None = None
+    port: Port | None = None
+
+
+class Calls(Part):
+    """Seconds until a call is sealed."""
+
+    settle: Seconds = 5
+    gap_after: Seconds = 30
+    longest: Seconds = 14400
+
+
+class Log(Part):
+    """Logs go to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = Field(default="auto", description="auto: text on a terminal, else json")
+
+
+class Source(Part):
+    """What every source has."""
+
+    CALLS_BACK: ClassVar[bool] = True
+    tokens: tuple[Token, ...] = Field(default=(), description="secret path segment; two may live during a rotation")
+    allow: tuple[IPvAnyNetwork, ...] = Field(default=(), description="CIDRs; empty means any address")
+    country: Country = "ES"
+
+    @field_validator("tokens")
+    @classmethod
+    def _fit_for_a_path(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(not set(token.get_secret_value()) <= _UNRESERVED for token in tokens):
+            raise ValueError("expected letters, digits, '-', '_', '.' or '~': it is a segment of a URL's path")
+        return tokens
+
+
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
+
+Informative = Literal["inicio", "desvio_correcto", "desvio_fallido", "fin"]
+
+
+class InfocallerSource(Source):
+    """An Infocaller account: its lines with their telephone passwords."""
+
+    vendor: Literal["infocaller"]
+    lines: dict[str, SecretStr] = Field(default_factory=dict, description="line number = telephone password")
+    timezone: Zone = "Europe/Madrid"
+    events: tuple[Informative, ...] = ("inicio", "desvio_correcto", "desvio_fallido", "fin")
+    require_signature: bool = False
+    bad_signature: Literal["quarantine", "refuse"] = "quarantine"
+    queries: dict[str, str] = Field(default_factory=dict, description="query name = resolver")
+    outbound_url: str = "https://apicall.infoe.es"
+
+
+class FocalScopeSource(Source):
+    """A FocalScope server."""
+
+    vendor: Literal["focalscope"]
+    epoch: str = ""
+    dial_url: str | None = None
+    recording_url: str | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+
+
+class UContactSource(Source):
+    """A uContact instance."""
+
+    vendor: Literal["ucontact"]
+    base_url: str
+    user: str | None = None
+    password: SecretStr | None = None
+    paths: dict[str, str] = Field(default_factory=dict)
+    timezone: Zone = "UTC"
+
+
+class Infocu5Source(Source):
+    """An INFOCU5 affiliate: it is polled, it does not call back."""
+
+    CALLS_BACK: ClassVar[bool] = False
+    vendor: Literal["infocu5"]
+    base_url: str = "https://api.infocu5.com/dialer/"
+    affiliate_id: str
+    affiliate_key: SecretStr
+    poll_seconds: float = Field(default=300, gt=0)
+    country: Country = "US"
+
+
+AnySource = Annotated[
+    InfocallerSource | FocalScopeSource | UContactSource | Infocu5Source, Field(discriminator="vendor")
+]
+
+
+class Resolver(Part):
+    """Who answers an Infocaller Query."""
+
+    kind: Literal["table", "sql", "http", "amqp"]
+    url: str | None = None
+    wait: float = Field(default=2.0, gt=0)
+    fallback: str | None = None
+    table: dict[str, dict[str, str]] = Field(default_factory=dict)
+    key: str | None = None
+    statement: str | None = None
+
+
+class Destination(Part):
+    """A system that calls are forwarded to."""
+
+    kind: Literal["webhook", "hubspot", "salesforce", "zoho"]
+    url: str
+    secrets: tuple[SecretStr, ...] = ()
+    events: tuple[str, ...] = ("call.sealed",)
+    where: dict[str, Any] = Field(default_factory=dict)
+    rate: float = Field(default=50, gt=0)
+    concurrency: int = Field(default=10, gt=0)
+    timeout: float = Field(default=15, gt=0)
+
+
+class RespoolRule(Part):
+    """Which calls go back into which dialer, when, and how often."""
+
+    sources: tuple[str, ...]
+    dispositions: tuple[Literal["answered", "no_answer", "busy", "failed", "unknown"], ...]
+    dialer: str
+    campaign: str
+    delays: tuple[str, ...]
+    alternatives: Literal["next", "same"] = "next"
+    daily_cap: int = Field(default=3, ge=0)
+    window: dict[str, str] = Field(default_factory=dict)
+    holidays: tuple[str, ...] = ()
+    do_not_call: tuple[str, ...] | str = ()
+
+
+class Respool(Part):
+    """The rules of respooling, in their order."""
+
+    rules: tuple[RespoolRule, ...] = ()
+
+
+class Egress(Part):
+    """Where outgoing requests may go besides the public internet."""
+
+    allow: tuple[IPvAnyNetwork, ...] = ()
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        title="trunkline.toml",
+        env_ignore_empty=True,
+    )
+
+    http: Http = Http()
+    bus: BusPart = BusPart()
+    store: StorePart = StorePart()
+    worker: WorkerPart = WorkerPart()
+    outbox: Outbox = Outbox()
+    recordings: Recordings = Recordings()
+    admin: Admin = Admin()
+    calls: Calls = Calls()
+    log: Log = Log()
+    sources: dict[Name, AnySource] = Field(default_factory=dict)
+    resolvers: dict[Name, Resolver] = Field(default_factory=dict)
+    destinations: dict[Name, Destination] = Field(default_factory=dict)
+    respool: Respool = Respool()
+    egress: Egress = Egress()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over the secrets directory over the file; the file's table comes in as the init values."""
+        del dotenv_settings, file_secret_settings
+        return (env_settings, _SecretFiles(settings_cls), init_settings)
+
+
+class _SecretFiles(EnvSettingsSource):
+    """Files of a secrets directory, named like the environment variables; one trailing newline is not the secret's."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+
+    def _load_env_vars(self) -> dict[str, str | None]:
+        named = os.environ.get(f"{PREFIX}SECRETS_DIR")
+        directory = Path(named) if named else Path("/run/secrets")
+        if not directory.is_dir():
+            return {}
+        wanted = [path for path in directory.iterdir() if path.name.upper().startswith(PREFIX) and path.is_file()]
+        return {path.name.lower(): path.read_text().removesuffix("\n") for path in wanted}
+
+
+def find(named: Path | None = None) -> Path | None:
+    """The configuration file: named, else ``TRUNKLINE_CONFIG``, else in the working directory; None without one.
+
+    Raises:
+        ConfigurationError: a file was named and is not there.
+    """
+    told = named or (Path(os.environ[f"{PREFIX}CONFIG"]) if os.environ.get(f"{PREFIX}CONFIG") else None)
+    if told is not None:
+        if not told.is_file():
+            raise ConfigurationError(f"configuration file {told}: not found; expected a TOML file")
+        return told
+    here = Path(FILE)
+    return here if here.is_file() else None
+
+
+def load(named: Path | None = None) -> Settings:
+    """The settings, complete and checked.
+
+    Raises:
+        ConfigurationError: with one line: the key, what was found, what is expected.
+    """
+    path = find(named)
+    table: dict[str, Any] = {}
+    if path is not None:
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: not TOML: {error}") from None
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    _known_variables()
+    try:
+        return Settings(**table)
+    except ValidationError as error:
+        raise ConfigurationError(_first(error)) from None
+    except ValueError as error:  # pydantic-settings: an environment variable that is no JSON where a table stands
+        raise ConfigurationError(f"environment: {error}") from None
+
+
+def _known_variables() -> None:
+    """A misspelt variable would be ignored in silence; a misspelt key of the file is an error, so this is too."""
+    known = {*Settings.model_fields, "config", "secrets_dir", "test", "failpoints"}
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower().partition("__")[0] not in known:
+            raise ConfigurationError(f"environment: {name}: unknown key; expected {PREFIX}TABLE__KEY")
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint as one line; what was found is masked where the key speaks of a secret."""
+    complaint = error.errors()[0]
+    place = ".".join(str(step) for step in complaint["loc"])
+    for vendor in ("infocaller", "focalscope", "ucontact", "infocu5"):
+        place = place.replace(f".{vendor}.", ".")  # pydantic names the branch of the union as a step
+    if complaint["type"] == "extra_forbidden":
+        return f"{place}: unknown key; expected one of the keys in `trunkline config schema`"
+    found = complaint.get("input")
+    shown = "…" if any(word in place for word in _SECRET_WORDS) else repr(found)[:80]
+    if complaint["type"] == "missing":
+        return f"{place}: missing; expected a value"
+    message = complaint["msg"].removeprefix("Value error, ")
+    return f"{place}: found {shown}; {message[0].lower()}{message[1:]}"

@@ -1,0 +1,262 @@
+"""The HTTP door: callbacks become events, durably, before they are answered.
+
+A callback walks: size, token, address, decoding, publishing, answer. What is refused before the token is proved leaves
+nothing behind; what comes with the right token and cannot be used is quarantined byte for byte; what is answered with
+200 is durable.
+"""
+
+import asyncio
+import contextlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from time import perf_counter
+from typing import Final, Protocol
+
+import orjson
+import structlog
+from aiohttp import web
+
+from hub import metrics
+from hub.disk import Disk, Refused
+from hub.errors import NotDurable, QuarantineFull, Unusable
+from hub.events import Event, Message, to_message
+from hub.ports import Callback, Vendor
+
+MAX_URL: Final = 32 * 1024
+MAX_BODY: Final = 1024 * 1024
+_THROWN_AWAY: Final = 16 * 1024 * 1024
+_PATIENCE: Final = 5.0
+_RETRY_AFTER: Final = "5"
+_NOBODY: Final = "0" * 43  # compared with where the source is unknown, so that the answer takes the same time
+_log = structlog.get_logger("ingress")
+
+Network = IPv4Network | IPv6Network
+
+
+class Publisher(Protocol):
+    """Where accepted events go."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Returns once they are durable. Raises NotDurable."""
+        ...
+
+    async def nudge(self) -> None:
+        """Something was put into the outbox by other means."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A source as the ingress sees it.
+
+    Attributes:
+        tokens: the secret path segments that are valid now.
+        allow: networks that may call; empty means any.
+        refuse_bad_signature: answer 401 to a bad signature instead of keeping the request.
+    """
+
+    source: str
+    vendor: str
+    tokens: tuple[str, ...]
+    allow: tuple[Network, ...]
+    decoder: Vendor
+    refuse_bad_signature: bool = False
+
+
+class Ingress:
+    """The handlers of callbacks. One instance for each process."""
+
+    def __init__(
+        self,
+        gates: Mapping[str, Gate],
+        publisher: Publisher,
+        disk: Disk,
+        *,
+        trusted_proxies: Sequence[Network] = (),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._gates = gates
+        self._publisher = publisher
+        self._disk = disk
+        self._trusted = tuple(trusted_proxies)
+        self._clock = clock
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes; HEAD is not a callback, so it is not answered like GET."""
+        paths = ("/callbacks/{source}/{token}", "/callbacks/{source}/{token}/{event}")
+        return [
+            route
+            for path in paths
+            for route in (web.get(path, self.callback, allow_head=False), web.post(path, self.callback))
+        ]
+
+    async def callback(self, request: web.Request) -> web.Response:
+        """Answers one callback."""
+        began = perf_counter()
+        gate = self._gates.get(request.match_info["source"])
+        response = await self._answer(request, gate)
+        answer = str(response.status)
+        source = gate.source if gate else "unknown"
+        metrics.callbacks.labels(source, answer).inc()
+        metrics.callback_seconds.labels(source).observe(perf_counter() - began)
+        self._disk.tally(_TALLIES.get(response.status, "unavailable"))
+        return response
+
+    async def _answer(self, request: web.Request, gate: Gate | None) -> web.Response:
+        if len(request.raw_path) > MAX_URL:
+            return await _oversized(request, 414, f"the URL is over {MAX_URL} bytes")
+        if (request.content_length or 0) > MAX_BODY:
+            return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
+        if not _proved(gate, request.match_info["token"]) or gate is None:
+            return _refuse(401, "unknown source or wrong token")
+        if gate.allow and not self._allowed(gate, request):
+            return _refuse(403, "this address may not call this source")
+        return await self._decode(request, gate, body)
+
+    async def _decode(self, request: web.Request, gate: Gate, body: bytes) -> web.Response:
+        received_at = self._clock()
+        callback = Callback(
+            source=gate.source,
+            event=request.match_info.get("event"),
+            query=_query(request),
+            content_type=request.headers.get("Content-Type", ""),
+            body=body,
+            received_at=received_at,
+        )
+        try:
+            events = gate.decoder.decode(callback)
+        except Unusable as unusable:
+            if unusable.reason == "signature" and gate.refuse_bad_signature:
+                return _refuse(401, "wrong signature or unknown line")
+            return await self._quarantine(request, gate, callback, unusable)
+        except Exception:  # noqa: BLE001
+            # A defect of ours must not cost a callback: it is kept, and decoded again once the defect is mended.
+            _log.exception("ingress.decoder_failed", source=gate.source)
+            return await self._quarantine(request, gate, callback, Unusable("undecodable", "the decoder failed"))
+        return await self._accept(gate, events)
+
+    async def _accept(self, gate: Gate, events: Sequence[Event]) -> web.Response:
+        try:
+            await self._publisher.publish([to_message(event) for event in events])
+        except NotDurable as error:
+            _log.error("ingress.not_durable", source=gate.source, reason=str(error))
+            return _unavailable("neither the broker nor the outbox can take the event now")
+        return _json(200, {"status": "accepted", "event_id": events[0].id})
+
+    async def _quarantine(self, request: web.Request, gate: Gate, callback: Callback, why: Unusable) -> web.Response:
+        refused = Refused(
+            source=gate.source,
+            vendor=gate.vendor,
+            reason=why.reason,
+            detail=why.detail[:500],
+            received_at=callback.received_at,
+            method=request.method,
+            url=_masked(request),
+            event=callback.event,
+            headers=tuple(request.headers.items()),
+            body=callback.body,
+        )
+        try:
+            quarantine_id = await self._disk.quarantine(refused)
+        except (QuarantineFull, NotDurable) as error:
+            _log.error("ingress.quarantine_refused", source=gate.source, reason=str(error))
+            return _unavailable("the request can be neither used nor kept now")
+        await self._publisher.nudge()
+        metrics.quarantined.labels(gate.source, why.reason).inc()
+        _log.warning(
+            "ingress.quarantined", source=gate.source, reason=why.reason, detail=why.detail[:200], id=quarantine_id
+        )
+        answer = {
+            "status": "quarantined",
+            "quarantine_id": quarantine_id,
+            "reason": why.reason,
+            "detail": why.detail[:200],
+        }
+        return _json(422, answer)
+
+    def _allowed(self, gate: Gate, request: web.Request) -> bool:
+        """Whether the caller's address is in the source's networks; behind a trusted proxy, the one it names."""
+        address = _address(request.remote)
+        if address is not None and any(address in network for network in self._trusted):
+            for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+                address = _address(hop.strip())
+                if address is None or not any(address in network for network in self._trusted):
+                    break
+        return address is not None and any(address in network for network in gate.allow)
+
+
+_TALLIES: Final = {
+    200: "accepted",
+    422: "quarantined",
+    **dict.fromkeys((401, 403, 413, 414), "refused"),
+}
+
+
+def _proved(gate: Gate | None, token: str) -> bool:
+    """Compares with every valid token, whether or not one matched already, in constant time."""
+    given = token.encode("utf-8", "replace")
+    tokens = gate.tokens if gate and gate.tokens else (_NOBODY,)
+    matches = [hmac.compare_digest(given, known.encode()) for known in tokens]
+    return gate is not None and bool(gate.tokens) and any(matches)
+
+
+def _address(text: str | None) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text or "")
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _query(request: web.Request) -> str:
+    """The query string as it came, in ASCII: a byte that was not percent-encoded is now."""
+    raw = request.raw_path.partition("?")[2]
+    if raw.isascii():
+        return raw
+    return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw.encode("utf-8", "surrogateescape"))  # noqa: PLR2004  ASCII
+
+
+def _masked(request: web.Request) -> str:
+    """The path and query as they came, without the token."""
+    path, mark, _ = request.raw_path.partition("?")
+    head, _, rest = path.removeprefix("/callbacks/").partition("/")
+    tail = rest.partition("/")[2]
+    return f"/callbacks/{head}/…" + (f"/{tail}" if tail else "") + mark + _query(request)
+
+
+def _json(status: int, body: dict[str, str], **headers: str) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body),
+        headers={"Content-Type": "application/json", "Cache-Control": "no-store", **headers},
+    )
+
+
+def _refuse(status: int, detail: str) -> web.Response:
+    return _json(status, {"status": "refused", "detail": detail})
+
+
+async def _oversized(request: web.Request, status: int, detail: str) -> web.Response:
+    """Refuses, and closes the connection after it.
+
+    A sender that is still writing would see a reset instead of the answer, so some of what comes is thrown away first.
+    """
+    left = _THROWN_AWAY
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(_PATIENCE):
+            while left > 0 and (chunk := await request.content.readany()):
+                left -= len(chunk)
+    response = _refuse(status, detail)
+    response.force_close()
+    return response
+
+
+def _unavailable(detail: str) -> web.Response:
+    return _json(503, {"status": "unavailable", "detail": detail}, **{"Retry-After": _RETRY_AFTER})

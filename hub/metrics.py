@@ -1,0 +1,33 @@
+"""Metrics, by Prometheus's client.
+
+Labels come from closed sets: configured names and our own words, never a number, a call or a stranger's text.
+"""
+
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+callbacks = Counter("trunkline_callbacks", "Callbacks by their answer", ["source", "answer"])
+callback_seconds = Histogram(
+    "trunkline_callback_seconds",
+    "From a callback's last byte to its answer",
+    ["source"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+outbox_rows = Gauge("trunkline_outbox_rows", "Events on the ingress's own disk that the bus has not taken yet")
+outbox_taken = Counter("trunkline_outbox_taken", "Events that the outbox took instead of the bus", ["why"])
+quarantined = Counter("trunkline_quarantined", "Callbacks kept in quarantine", ["source", "reason"])
+deliveries = Counter("trunkline_deliveries", "Deliveries by how they were settled", ["worker", "outcome"])
+batch_size = Histogram("trunkline_batch_size", "Deliveries handled together", ["worker"], buckets=(1, 5, 20, 100, 500))
+batch_seconds = Histogram("trunkline_batch_seconds", "Time that a batch took", ["worker"])
+events_kept = Counter("trunkline_events_kept", "Events that persistence kept", ["what"])
+conflicts = Counter("trunkline_conflicts", "Fields on which two events of one call disagreed")
+sealed = Counter("trunkline_calls_sealed", "Calls that this process sealed")
+relayed = Counter("trunkline_derived_published", "Derived events that this process published")
+
+
+def exposition() -> bytes:
+    """Every metric of this process in Prometheus's text form."""
+    return generate_latest(REGISTRY)

@@ -1,0 +1,123 @@
+"""A parent that holds the listening socket and replaces a child that dies.
+
+The socket outlives every child, so a killed ingress costs only the requests in its hands: the others wait in the
+kernel's backlog for the next one. Our own page of code, because the well-kept parents (gunicorn with aiohttp's worker)
+do not pass the server's limits on, among them the length of a URL.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from hub.errors import ConfigurationError
+
+FD_VARIABLE: Final = "LISTEN_FDS"  # systemd's socket activation; the parent hands its socket over the same way
+FIRST_FD: Final = 3
+_BACKLOG: Final = 1024
+_PAUSE: Final = (0.1, 5.0)
+_LONG_ENOUGH: Final = 10.0  # a child that lived so long had no trouble starting
+_PATIENCE: Final = 25.0
+_log = structlog.get_logger("parent")
+
+
+def inherited() -> socket.socket | None:
+    """The socket that a parent or systemd opened for this process; None where there is none."""
+    meant_for = os.environ.pop("LISTEN_PID", "")
+    if os.environ.pop(FD_VARIABLE, "") != "1" or meant_for not in ("", str(os.getpid())):
+        return None
+    listener = socket.socket(fileno=FIRST_FD)
+    listener.setblocking(False)
+    return listener
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """An open socket. Raises ConfigurationError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"http.port: found {port}; cannot listen on {host}: {error.strerror}") from None
+    listener.listen(_BACKLOG)
+    return listener
+
+
+class Parent:
+    """Keeps ``count`` children running over one socket until it is told to stop."""
+
+    def __init__(self, listener: socket.socket, command: Sequence[str], count: int) -> None:
+        """Starts nothing.
+
+        Args:
+            listener: an open socket; each child gets it as file descriptor 3.
+            command: what a child runs, after the interpreter.
+            count: how many children.
+        """
+        self._listener = listener
+        self._command = command
+        self._count = count
+        self._children: dict[int, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT; then the children drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        await asyncio.gather(*(self._keep_one(slot) for slot in range(self._count)))
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for child in self._children.values():
+            if child.returncode is None:
+                child.send_signal(signal.SIGTERM)
+
+    async def _keep_one(self, slot: int) -> None:
+        pause, longest = _PAUSE
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            began = loop.time()
+            child = await self._spawn()
+            self._children[slot] = child
+            if self._stopping.is_set():  # told to stop while it was starting
+                child.send_signal(signal.SIGTERM)
+            await self._ended(child)
+            if self._stopping.is_set():
+                return
+            pause = _PAUSE[0] if loop.time() - began > _LONG_ENOUGH else min(pause * 2, longest)
+            _log.error("parent.child_died", slot=slot, pid=child.pid, status=child.returncode, again_in=pause)
+            await asyncio.wait((asyncio.create_task(self._stopping.wait()),), timeout=pause)
+
+    async def _ended(self, child: asyncio.subprocess.Process) -> None:
+        waiting = asyncio.create_task(child.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not waiting.done():
+            await asyncio.wait((waiting,), timeout=_PATIENCE)
+        if not waiting.done():
+            child.kill()
+            await waiting
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        fd = self._listener.fileno()
+
+        def hand_over() -> None:
+            os.dup2(fd, FIRST_FD)
+            os.set_inheritable(FIRST_FD, True)
+
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._command,
+            env={**os.environ, FD_VARIABLE: "1"},
+            pass_fds=(fd, FIRST_FD) if fd != FIRST_FD else (FIRST_FD,),
+            preexec_fn=hand_over,
+        )

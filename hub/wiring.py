@@ -1,0 +1,357 @@
+"""Chooses the implementations and puts a process together. The only place that knows all of them."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from hub import ledger
+from hub.api import Api
+from hub.bus.hedged import Hedge
+from hub.bus.rabbitmq import RabbitBus
+from hub.bus.sqlite import SqliteBus
+from hub.calls import PROMISED, Timing
+from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
+from hub.disk import Disk
+from hub.errors import ConfigurationError, StoreUnavailable
+from hub.health import Health, Part, exposition
+from hub.ingress import MAX_BODY, Gate, Ingress
+from hub.ports import Bus, Store, Vendor
+from hub.store.sql import SqlStore
+from hub.store.upgrade import pending, upgrade
+from hub.vendors.focalscope.callbacks import FocalScope
+from hub.vendors.infocaller.callbacks import Infocaller
+from workers.persistence import Persistence
+
+WORKERS: Final[dict[str, Callable[[Store, Bus], Persistence]]] = {"persistence": Persistence}
+"""Every worker by its name: a new one is one file and one line here."""
+
+_VERBS: Final = {"inicio": "started", "desvio_correcto": "answered", "desvio_fallido": "missed", "fin": "ended"}
+_MAX_LINE: Final = 1 << 20  # a longer URL is not read at all; between MAX_URL and this it is answered 414
+_KEEP_ALIVE: Final = 30.0
+_DRAIN: Final = 10.0
+_BACKLOG: Final = 1024
+_UPGRADE_AGAIN: Final = 2.0
+_log = structlog.get_logger("process")
+
+
+# --- one of each ---------------------------------------------------------------------------------------------------
+
+
+def make_bus(settings: Settings) -> Bus:
+    """The bus that ``bus.url`` names."""
+    urls = settings.bus.urls
+    return SqliteBus(sqlite_path(urls[0])) if urls[0].startswith("sqlite:") else RabbitBus(urls)
+
+
+def make_store(settings: Settings) -> Store:
+    """The store that ``store.url`` names."""
+    timing = Timing(settings.calls.settle, settings.calls.gap_after, settings.calls.longest)
+    expected = {name: _expected(source) for name, source in settings.sources.items()}
+    everything = frozenset().union(*PROMISED.values())
+    return SqlStore(
+        settings.store.url.get_secret_value(),
+        expected=lambda source: expected.get(source, everything),
+        timing=timing,
+    )
+
+
+def make_disk(settings: Settings) -> Disk:
+    """The ingress's own disk."""
+    outbox = settings.outbox
+    return Disk(outbox.path, max_bytes=outbox.max_bytes, quarantine_bytes=outbox.quarantine_bytes)
+
+
+def make_decoder(name: str, source: AnySource) -> Vendor | None:
+    """What reads a source's callbacks; None for a vendor that does not call back."""
+    match source:
+        case InfocallerSource():
+            return Infocaller(
+                source=name,
+                lines={line: password.get_secret_value() for line, password in source.lines.items()},
+                timezone=source.timezone,
+                country=source.country,
+                require_signature=source.require_signature,
+                refuse_bad_signature=source.bad_signature == "refuse",
+            )
+        case FocalScopeSource():
+            return FocalScope(source=name, epoch=source.epoch, country=source.country)
+        case _:
+            return None
+
+
+def make_gates(settings: Settings) -> dict[str, Gate]:
+    """A gate for each source that calls back."""
+    gates = {}
+    for name, source in settings.sources.items():
+        decoder = make_decoder(name, source)
+        if decoder is not None:
+            gates[name] = Gate(
+                source=name,
+                vendor=source.vendor,
+                tokens=tuple(token.get_secret_value() for token in source.tokens),
+                allow=tuple(source.allow),
+                decoder=decoder,
+                refuse_bad_signature=isinstance(source, InfocallerSource) and source.bad_signature == "refuse",
+            )
+    return gates
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of an SQLite URL: ``sqlite:///relative`` or ``sqlite:////absolute``."""
+    return Path(url.partition("://")[2].removeprefix("/"))
+
+
+def _expected(source: AnySource) -> frozenset[str]:
+    promised = PROMISED[source.vendor]
+    if isinstance(source, InfocallerSource):
+        return promised & {_VERBS[event] for event in source.events}
+    return promised
+
+
+# --- a process -----------------------------------------------------------------------------------------------------
+
+
+class Process:
+    """What one process runs: an ingress, workers, or both, over one bus and one store."""
+
+    def __init__(self, settings: Settings, *, ingress: bool, workers: Sequence[str]) -> None:
+        """Composes; opens nothing.
+
+        Raises:
+            ConfigurationError: a worker's name is unknown.
+        """
+        unknown = [name for name in workers if name not in WORKERS]
+        if unknown:
+            raise ConfigurationError(f"worker: found {unknown[0]!r}; expected one of {', '.join(WORKERS)}")
+        self.settings = settings
+        self.bus = make_bus(settings)
+        self.store = make_store(settings)
+        self.disk = make_disk(settings) if ingress else None
+        self.workers = [WORKERS[name](self.store, self.bus) for name in workers]
+        self.port = 0
+        self._stopping = asyncio.Event()
+        self._crashed: BaseException | None = None
+
+    def stop(self) -> None:
+        """Asks ``run`` to drain and return."""
+        self._stopping.set()
+
+    async def run(self, *, listener: socket.socket | None = None, ready: Callable[[], None] | None = None) -> None:
+        """Serves until stopped, then drains: requests in hand first, batches in hand next, connections last.
+
+        Args:
+            listener: an open socket that outlives this process; None to bind ``http.host`` and ``http.port``.
+            ready: called once everything has been started.
+        """
+        with _signals(self.stop):
+            async with AsyncExitStack() as stack:
+                await self._open(stack)
+                await self._work(stack)
+                await self._listen(stack, listener)
+                if ready is not None:
+                    ready()
+                _log.info(
+                    "process.ready", port=self.port, workers=[worker.runner.worker.name for worker in self.workers]
+                )
+                await self._stopping.wait()
+                _log.info("process.draining")
+        if self._crashed is not None:
+            raise self._crashed
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        if self.disk is not None:
+            await self.disk.start()
+            stack.push_async_callback(self.disk.close)
+        await self.bus.start()
+        stack.push_async_callback(self.bus.close)
+        await self.store.start()
+        stack.push_async_callback(self.store.close)
+        if self.settings.store.url.get_secret_value().startswith("sqlite"):
+            await upgrade(self.settings.store.url.get_secret_value())
+        # Before anything is published: a queue that does not exist yet would miss what comes first.
+        await self.bus.declare([make(self.store, self.bus).runner.worker.queue for make in WORKERS.values()])
+
+    async def _work(self, stack: AsyncExitStack) -> None:
+        for worker in self.workers:
+            task = asyncio.create_task(self._run_worker(worker), name=worker.runner.worker.name)
+            stack.push_async_callback(_stopped, task, worker)
+
+    async def _run_worker(self, worker: Persistence) -> None:
+        try:
+            await self._schema()
+            await worker.run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001
+            # A worker that ended by a defect must not leave a process that looks alive: a supervisor starts it anew.
+            _log.critical("process.worker_crashed", worker=worker.runner.worker.name, error=repr(error))
+            self._crashed = error
+            self.stop()
+
+    async def _schema(self) -> None:
+        """Waits for the database; sets up an empty one; leaves the upgrade of another to ``trunkline db upgrade``."""
+        url = self.settings.store.url.get_secret_value()
+        while True:
+            try:
+                missing = await pending(url)
+                if missing and missing[0].startswith("0001"):
+                    missing = [] if await upgrade(url) else missing
+                if not missing:
+                    return
+                _log.error("store.schema_behind", missing=missing, hint="run: trunkline db upgrade")
+            except StoreUnavailable as error:
+                _log.warning("store.unavailable", reason=str(error))
+            await asyncio.sleep(_UPGRADE_AGAIN)
+
+    async def _listen(self, stack: AsyncExitStack, listener: socket.socket | None) -> None:
+        http, admin, worker = self.settings.http, self.settings.admin, self.settings.worker
+        if self.disk is not None:
+            hedge = await self._hedge(stack, self.disk)
+            ingress = Ingress(make_gates(self.settings), hedge, self.disk, trusted_proxies=http.trusted_proxies)
+            routes = [*ingress.routes(), *self._health().probes()]
+            operators = [*self._api().routes(), exposition()]
+            if admin.port is not None:
+                await _serve(stack, operators + self._health().probes(), admin.host or http.host, admin.port)
+            else:
+                routes += operators
+            self.port = await _serve(stack, routes, http.host, http.port, listener)
+        elif worker.port is not None:
+            self.port = await _serve(stack, [*self._health().probes(), exposition()], worker.host, worker.port)
+
+    async def _hedge(self, stack: AsyncExitStack, disk: Disk) -> Hedge:
+        outbox = self.settings.outbox
+        hedge = Hedge(self.bus, disk, bound=outbox.hedge, share=outbox.share, only_outbox=outbox.accept == "outbox")
+        await hedge.start()
+        stack.push_async_callback(hedge.close)
+        tallies = asyncio.create_task(_flush_for_ever(disk))
+        stack.push_async_callback(_cancelled, tallies)
+        return hedge
+
+    def _api(self) -> Api:
+        token = self.settings.admin.token
+        return Api(
+            self.store,
+            token.get_secret_value() if token else None,
+            disk=self.disk,
+            ledger=self.ledger,
+        )
+
+    async def ledger(self) -> Mapping[str, Any]:
+        """The ledger as ``GET /v1/ledger`` shows it."""
+        return await ledger.ledger(self.disk, self.bus, self.store)
+
+    # --- health ------------------------------------------------------------------------------------------------------
+
+    def _health(self) -> Health:
+        return Health(self._parts, self._ready)
+
+    def _parts(self) -> dict[str, Part]:
+        up, why = self.bus.state()
+        parts = {"bus": Part("ok" if up else "down", "" if up else why)}
+        if self.disk is not None:
+            takes, trouble = self.disk.state()
+            parts["outbox"] = Part("ok" if takes else "down", "" if takes else trouble)
+        for worker in self.workers:
+            consuming = worker.runner.registered
+            parts[worker.runner.worker.name] = Part("ok" if consuming else "down", "" if consuming else "not consuming")
+        return parts
+
+    def _ready(self, parts: Mapping[str, Part]) -> bool:
+        """An ingress accepts while the bus or the outbox does; a worker works while its consumer is registered."""
+        if self.disk is not None:
+            return "ok" in (parts["bus"].state, parts["outbox"].state)
+        return all(parts[worker.runner.worker.name].state == "ok" for worker in self.workers)
+
+
+async def _serve(
+    stack: AsyncExitStack,
+    routes: Sequence[web.AbstractRouteDef],
+    host: str,
+    port: int,
+    listener: socket.socket | None = None,
+) -> int:
+    """Serves routes until the stack is left; returns the port."""
+    app = web.Application(client_max_size=MAX_BODY + 1)  # aiohttp refuses a body of exactly its limit
+    app.add_routes(routes)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        max_line_size=_MAX_LINE,
+        auto_decompress=False,  # a body is kept as it came, and no bomb goes off here
+        keepalive_timeout=_KEEP_ALIVE,
+        shutdown_timeout=_DRAIN,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site: web.BaseSite
+    if listener is not None:
+        site = web.SockSite(runner, listener, backlog=_BACKLOG)
+    else:
+        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigurationError(f"http.port: found {port}; cannot listen on {host}: {error.strerror}") from None
+    return int(runner.addresses[0][1])
+
+
+async def _stopped(task: "asyncio.Task[None]", worker: Persistence) -> None:
+    worker.stop()
+    if not worker.runner.started:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _flush_for_ever(disk: Disk) -> None:
+    while True:
+        await asyncio.sleep(1)
+        with contextlib.suppress(Exception):  # counted again at the next flush
+            await disk.flush()
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT drain; a second one ends the process as it would by default: as safe as a crash."""
+    loop = asyncio.get_running_loop()
+    both = (signal.SIGTERM, signal.SIGINT)
+
+    def once() -> None:
+        stop()
+        for number in both:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in both:
+        loop.add_signal_handler(number, once)
+    try:
+        yield
+    finally:
+        for number in both:
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Store]:
+    """The store alone, for a command that reads."""
+    store = make_store(settings)
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -1,0 +1,127 @@
+"""Keeps every event and folds it into its call's record; says when a call is sealed.
+
+Three loops in one process, any number of processes: batches from the queue into the store; the sealer, a timer that
+the store remembers; the relay, which publishes what the store's transactions derived. Each is safe to repeat.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from hub import metrics
+from hub.errors import NotDurable, Permanent, StoreUnavailable
+from hub.events import Event
+from hub.ports import Bus, QueueSpec, Store
+from workers.runner import Runner, Worker
+
+NAME: Final = "persistence"
+QUEUE: Final = QueueSpec("trunkline.persistence", ("#",))
+_BATCH: Final = 500
+_PREFETCH: Final = 1000  # two batches: one is handled while the next arrives
+_SEALED_AT_ONCE: Final = 200
+_RELAYED_AT_ONCE: Final = 500
+_LEASE: Final = 30.0
+_SWEEP: Final = 0.1  # seconds between two looks for calls that are due, at least
+_LONGEST_WAIT: Final = 2.0  # another process may have planned something that this one does not know of
+_AFTER_FAILURE: Final = 1.0
+_log = structlog.get_logger("persistence")
+
+
+class Persistence:
+    """The worker, its sealer and its relay. One instance for each process."""
+
+    def __init__(
+        self, store: Store, bus: Bus, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC), batch: int = _BATCH
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._planned = asyncio.Event()
+        self._derived = asyncio.Event()
+        worker = Worker(NAME, QUEUE, self.handle, batch=batch, prefetch=min(_PREFETCH, 2 * batch))
+        self.runner = Runner(worker, bus, clock=clock)
+
+    async def handle(self, events: Sequence[Event]) -> Mapping[str, Exception]:
+        """Applies a batch in one transaction; what the store refuses for good is named."""
+        applied = await self._store.apply(events, self._clock())
+        metrics.events_kept.labels("new").inc(applied.new)
+        metrics.events_kept.labels("repeated").inc(applied.repeated)
+        metrics.conflicts.inc(applied.conflicts)
+        if applied.new:
+            self._planned.set()
+        if applied.derived:
+            self._derived.set()
+        return {event_id: Permanent(reason) for event_id, reason in applied.refused.items()}
+
+    async def run(self) -> None:
+        """Works until ``stop``; the sealer and the relay end with it."""
+        loops = [asyncio.create_task(loop(), name=loop.__name__) for loop in (self._seal, self._relay)]
+        try:
+            await self.runner.run()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            for loop in loops:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await loop
+
+    def stop(self) -> None:
+        """Asks ``run`` to finish the batch in hand and return."""
+        self.runner.stop()
+
+    async def _seal(self) -> None:
+        """Seals calls as they become due, never beyond what the queue has shown.
+
+        After an outage the queue may hold the very events whose absence would be sealed as a gap, so silence counts
+        only up to the runner's watermark.
+        """
+        await self._for_ever(self._seal_due, self._planned, "sealer")
+
+    async def _seal_due(self) -> float:
+        """Seals what is due; returns the seconds until the next call is."""
+        upto = self.runner.watermark()
+        if upto is None:
+            return _LONGEST_WAIT
+        sealed = await self._store.seal(upto, _SEALED_AT_ONCE)
+        if sealed:
+            metrics.sealed.inc(sealed)
+            self._derived.set()
+        if sealed == _SEALED_AT_ONCE:
+            return 0
+        due = await self._store.next_seal()
+        return _LONGEST_WAIT if due is None else max(_SWEEP, (due - self._clock()).total_seconds())
+
+    async def _relay(self) -> None:
+        """Publishes what transactions derived, in their order, and forgets it after the confirm."""
+        await self._for_ever(self._relay_some, self._derived, "relay")
+
+    async def _relay_some(self) -> float:
+        claimed = await self._store.claim(self._clock(), _RELAYED_AT_ONCE, _LEASE)
+        if not claimed:
+            return _LONGEST_WAIT
+        await self._bus.publish([one.message for one in claimed])
+        await self._store.published([one.seq for one in claimed])
+        metrics.relayed.inc(len(claimed))
+        return 0
+
+    async def _for_ever(self, step: Callable[[], Awaitable[float]], wake: asyncio.Event, name: str) -> None:
+        """Repeats ``step``, which says how long to wait; woken early by ``wake``; failures are waited out."""
+        while True:
+            wake.clear()
+            try:
+                wait = await step()
+            except (StoreUnavailable, NotDurable) as error:
+                _log.warning("persistence.waiting", what=name, reason=str(error))
+                wait = _AFTER_FAILURE
+                await asyncio.sleep(wait)
+                continue
+            if wait <= 0:
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), min(wait, _LONGEST_WAIT))
+            if wake is self._planned:
+                await asyncio.sleep(_SWEEP)  # a busy queue plans all the time: look in steps, not for each batch

@@ -1,0 +1,215 @@
+"""Runs a worker: fetches deliveries, hands their events over, settles them. Nobody else settles anything.
+
+A handler says what went wrong by raising, and errors are named by what should happen next; here is the one place that
+turns them into outcomes. While the store is away the worker keeps what it has in hand and waits: an outage must not
+push a queue's messages through the retry ladder.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic, perf_counter
+from typing import Final
+
+import structlog
+
+from hub import metrics, retry
+from hub.calls.facts import received_at
+from hub.errors import BusClosed, StoreUnavailable, Undecodable
+from hub.events import Event, to_event
+from hub.ports import Ack, Bus, DeadLetter, Delivery, Outcome, QueueSpec, Retry, Snooze, Subscription
+
+_PATIENCE: Final = 15.0  # seconds that a stopping worker gives the batch in hand
+_IDLE: Final = 0.1  # seconds without a delivery after which the queue counts as empty
+_PAUSE: Final = (0.25, 10.0)
+_log = structlog.get_logger("worker")
+
+Handler = Callable[[Sequence[Event]], Awaitable[Mapping[str, Exception]]]
+"""Takes events, repetitions among them; returns what went wrong, by the id of the event that failed.
+
+Raising fails all of them.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What happens because of an event.
+
+    Attributes:
+        name: ``persistence``, ``crm``…; metrics and logs carry it.
+        queue: what it consumes.
+        handle: what it does with a batch.
+        batch: events in one call of ``handle`` at most.
+        prefetch: deliveries in hand at most; more than ``batch`` keeps the next batch ready while one is handled.
+    """
+
+    name: str
+    queue: QueueSpec
+    handle: Handler
+    batch: int = 1
+    prefetch: int = 20
+
+
+class Runner:
+    """One worker at one bus. ``run`` until ``stop``."""
+
+    def __init__(self, worker: Worker, bus: Bus, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.worker = worker
+        self._bus = bus
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._subscription: Subscription | None = None
+        self._waiting_since: float | None = None
+        self._reached: datetime | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether deliveries can arrive: the broker knows this consumer."""
+        return self._subscription is not None and self._subscription.registered
+
+    @property
+    def started(self) -> bool:
+        """Whether ``run`` has begun."""
+        return self._subscription is not None
+
+    def watermark(self) -> datetime | None:
+        """Up to when every event that reached the queue has been handled; None where that is not known.
+
+        It is now while the queue has nothing for us, and the receipt of the oldest event of the last batch while we
+        work through a backlog. What a timer concludes from silence holds only up to here.
+        """
+        if not self.registered:
+            return None
+        waiting = self._waiting_since
+        if waiting is not None and monotonic() - waiting > _IDLE:
+            return self._clock()
+        return self._reached
+
+    def stop(self) -> None:
+        """Asks ``run`` to finish the batch in hand and return."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Works until stopped. What is in hand is finished, what is not goes back to the queue."""
+        await self._bus.declare([self.worker.queue])
+        self._subscription = subscription = self._bus.subscribe(self.worker.queue.name, self.worker.prefetch)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                self._waiting_since = monotonic()
+                fetching = asyncio.create_task(subscription.fetch(self.worker.batch))
+                await asyncio.wait((fetching, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if not fetching.done():
+                    fetching.cancel()
+                    await asyncio.wait((fetching,))
+                    break
+                self._waiting_since = None
+                await self._finish(subscription, fetching.result())
+        except BusClosed:
+            _log.info("worker.bus_closed", worker=self.worker.name)
+        finally:
+            stopping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await stopping
+            await subscription.close()
+
+    async def _finish(self, subscription: Subscription, deliveries: list[Delivery]) -> None:
+        """Handles a batch; a stop in the middle lets it finish, within limits."""
+        batch = asyncio.create_task(self._batch(subscription, deliveries))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((batch, stopping), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((batch,), timeout=_PATIENCE if self._stopping.is_set() else None)
+            if not done:
+                _log.warning("worker.batch_abandoned", worker=self.worker.name, deliveries=len(deliveries))
+        finally:
+            stopping.cancel()
+            if not batch.done():
+                batch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(stopping, return_exceptions=True)
+                await batch
+
+    async def _batch(self, subscription: Subscription, deliveries: list[Delivery]) -> None:
+        began = perf_counter()
+        decoded, outcomes = _decode(deliveries)
+        events = [event for _, event in decoded]
+        now = self._clock()
+        self._reached = min([now, *(received_at(event) for event in events)])
+        failures = await self._handle(events) if events else {}
+        now = self._clock()
+        for delivery, event in decoded:
+            failure = failures.get(event.id)
+            outcomes.append((delivery, Ack() if failure is None else _outcome(failure, delivery.attempt, now)))
+        await subscription.settle(outcomes)
+        self._report(outcomes, perf_counter() - began)
+
+    async def _handle(self, events: Sequence[Event]) -> Mapping[str, Exception]:
+        """What went wrong, by event id. Waits for the store as long as it is away."""
+        pause, longest = _PAUSE
+        while True:
+            try:
+                return await self.worker.handle(events)
+            except StoreUnavailable as error:
+                if self._stopping.is_set():
+                    return {event.id: error for event in events}
+                _log.warning("worker.paused", worker=self.worker.name, reason=str(error), again_in=round(pause, 2))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.5, 1.5))  # noqa: S311
+                pause = min(pause * 2, longest)
+            except Exception as error:  # noqa: BLE001  whatever a handler raises is planned by its name
+                return await self._one_by_one(events, error)
+
+    async def _one_by_one(self, events: Sequence[Event], error: Exception) -> Mapping[str, Exception]:
+        """Finds the guilty: one event that fails must not fail its neighbours."""
+        if len(events) == 1:
+            return {events[0].id: error}
+        _log.warning("worker.batch_failed", worker=self.worker.name, events=len(events), error=repr(error)[:500])
+        failures: dict[str, Exception] = {}
+        for event in events:
+            failures.update(await self._handle([event]))
+        return failures
+
+    def _report(self, outcomes: Sequence[tuple[Delivery, Outcome]], seconds: float) -> None:
+        metrics.batch_size.labels(self.worker.name).observe(len(outcomes))
+        metrics.batch_seconds.labels(self.worker.name).observe(seconds)
+        for delivery, outcome in outcomes:
+            name = type(outcome).__name__.lower()
+            metrics.deliveries.labels(self.worker.name, name).inc()
+            if not isinstance(outcome, Ack):
+                _log.warning(
+                    "worker.attempt",
+                    worker=self.worker.name,
+                    event_id=delivery.message.id,
+                    routing_key=delivery.message.routing_key,
+                    attempt=delivery.attempt,
+                    outcome=name,
+                    reason=outcome.reason[:500],
+                )
+
+
+def _decode(deliveries: Sequence[Delivery]) -> tuple[list[tuple[Delivery, Event]], list[tuple[Delivery, Outcome]]]:
+    """The events, and the outcomes of what is no event: waiting would not make it one."""
+    decoded: list[tuple[Delivery, Event]] = []
+    outcomes: list[tuple[Delivery, Outcome]] = []
+    for delivery in deliveries:
+        try:
+            decoded.append((delivery, to_event(delivery.message)))
+        except Undecodable as error:
+            outcomes.append((delivery, DeadLetter(f"undecodable: {error}")))
+    return decoded, outcomes
+
+
+def _outcome(error: Exception, attempt: int, now: datetime) -> Outcome:
+    """What the bus is to do about an error."""
+    plan = retry.plan(error, attempt, now, random.random())  # noqa: S311  jitter
+    match plan.next:
+        case retry.Next.SNOOZE:
+            return Snooze(plan.after, plan.reason)
+        case retry.Next.RETRY:
+            return Retry(plan.after, plan.reason)
+        case retry.Next.DEAD:
+            return DeadLetter(plan.reason)
