@@ -16,7 +16,7 @@ import orjson
 
 from hub.errors import NotDurable, QuarantineFull
 from hub.events import Event, Message, timestamp, to_message
-from hub.bus.journal import Journal
+from hub.journal import Journal
 
 _MIGRATIONS: Final = (
     """

@@ -21,11 +21,11 @@ import structlog
 
 from hub.bus import rows
 from hub.bus.inbox import Inbox
-from hub.bus.journal import Journal
 from hub.bus.tasks import end
 from hub.bus.wakeup import Wakeup
 from hub.errors import NotDurable
 from hub.events import Message
+from hub.journal import Journal
 from hub.ports import Ack, Dead, DeadLetter, Delivery, Depth, Outcome, QueueSpec, Retry, Snooze
 
 log = structlog.get_logger("bus")

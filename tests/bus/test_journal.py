@@ -1,4 +1,4 @@
-"""Promises of hub/bus/journal.py."""
+"""Promises of hub/journal.py."""
 
 import asyncio
 import sqlite3
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hub.bus.journal import EXIT_IO_ERROR, Journal, Write
+from hub.journal import EXIT_IO_ERROR, Journal, Write
 from hub.errors import ConfigurationError, NotDurable
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ async def test_after_an_io_error_nothing_is_committed_ever_again(tmp_path: Path)
 def test_an_io_error_ends_the_process_and_says_so(tmp_path: Path) -> None:
     script = f"""
 import asyncio, pathlib
-from hub.bus.journal import Journal
+from hub.journal import Journal
 from tests.bus.test_journal import SCHEMA, io_error
 async def main():
     journal = Journal(pathlib.Path({str(tmp_path / "notes.db")!r}), SCHEMA)

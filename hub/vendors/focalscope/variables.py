@@ -10,6 +10,7 @@ from hub.ports import Callback
 from hub.vendors.values import is_placeholder, read_query
 
 _FORM: Final = "application/x-www-form-urlencoded"
+_FORM_BYTES: Final = 32 * 1024  # the bound of a URL: the variables are the same
 _REQUEST_ID: Final = re.compile("[1-9][0-9]*")
 _GUID: Final = re.compile("[0-9a-fA-F-]{32,36}")
 _NO_GUID: Final = str(UUID(int=0))
@@ -98,6 +99,8 @@ def read_body(callback: Callback) -> str | Unusable:
     media_type = callback.content_type.partition(";")[0].strip().lower()
     if body and media_type != _FORM:
         return Unusable("undecodable", f"a body of type {media_type[:40]!r}, expected none or a form")
+    if len(body) > _FORM_BYTES:
+        return Unusable("undecodable", f"a form of {len(body)} bytes, expected at most {_FORM_BYTES}")
     return body.decode("utf-8", "surrogateescape")
 
 

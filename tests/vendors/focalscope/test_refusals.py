@@ -64,6 +64,11 @@ def test_a_body_that_is_no_form_is_undecodable(body: bytes, kind: str) -> None:
     assert refusal("CallID=1", body=body, content_type=kind) == "event"
 
 
+def test_a_form_longer_than_any_url_is_undecodable() -> None:
+    assert refusal(SAMPLES[0], body=b"a=1&" * 8193, content_type=FORM) == "undecodable"
+    assert decoded(SAMPLES[0], body=b"a=1&" * 8192, content_type=FORM).data["vendor_data"]["a"] == "1"
+
+
 def test_a_body_of_blanks_is_none() -> None:
     assert decoded(SAMPLES[0], body=b"\r\n", content_type="text/plain").id == decoded(SAMPLES[0]).id
 
