@@ -67,6 +67,8 @@ class Event:
         data: the body, plain JSON types.
         subject: the call's id, where there is a call.
         traceparent: W3C trace context, where tracing is on.
+        unknown: ``field``, ``code`` or ``value``, for each thing in a callback that its vendor's pages do not name; it
+            is in the data, and counted by the ingress. Not on the wire.
     """
 
     id: str
@@ -78,6 +80,7 @@ class Event:
     data: dict[str, Any]
     subject: str | None = None
     traceparent: str | None = field(default=None, compare=False)
+    unknown: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def routing_key(self) -> str:

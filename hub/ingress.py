@@ -148,6 +148,8 @@ class Ingress:
         except NotDurable as error:
             _log.error("ingress.not_durable", source=gate.source, reason=str(error))
             return _unavailable("neither the broker nor the outbox can take the event now")
+        for what in (what for event in events for what in event.unknown):
+            metrics.unknown.labels(gate.source, what).inc()
         return _json(200, {"status": "accepted", "event_id": events[0].id})
 
     async def _quarantine(self, request: web.Request, gate: Gate, callback: Callback, why: Unusable) -> web.Response:

@@ -18,6 +18,7 @@ callback_seconds = Histogram(
 )
 outbox_rows = Gauge("trunkline_outbox_rows", "Events on the ingress's own disk that the bus has not taken yet")
 outbox_taken = Counter("trunkline_outbox_taken", "Events that the outbox took instead of the bus", ["why"])
+unknown = Counter("trunkline_unknown", "What callbacks said that the vendor's pages do not", ["source", "what"])
 quarantined = Counter("trunkline_quarantined", "Callbacks kept in quarantine", ["source", "reason"])
 deliveries = Counter("trunkline_deliveries", "Deliveries by how they were settled", ["worker", "outcome"])
 batch_size = Histogram("trunkline_batch_size", "Deliveries handled together", ["worker"], buckets=(1, 5, 20, 100, 500))

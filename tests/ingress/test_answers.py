@@ -336,6 +336,27 @@ async def test_the_probes_need_no_token_and_metrics_count_answers(hub: Hub) -> N
         assert 'trunkline_callbacks_total{answer="200",source="line-900"}' in await answer.text()
 
 
+async def test_what_the_vendors_pages_do_not_name_is_accepted_kept_and_counted(hub: Hub) -> None:
+    event = {"EventType": "99", "EventName": "teleport"}
+    payload = fin(Novelty="7", CallType="Z")
+    payload["ApiCall"]["Status"] = {"Events": {"Event": [event]}}
+    assert (await hub.infocaller("fin", payload)).status == 200
+    record = await hub.call(CALL)
+    assert (record["actions"][0]["name"], record["actions"][0]["code"]) == ("unknown", 99)
+    assert "direction" not in record
+    assert (await hub.focalscope("Event=start&CallID=1&EventCode=9&Mood=good")).status == 200
+    async with hub.session.get(f"{hub.url}/metrics") as answer:
+        told = await answer.text()
+    for source, what in (
+        ("line-900", "field"),
+        ("line-900", "code"),
+        ("line-900", "value"),
+        ("desk", "field"),
+        ("desk", "code"),
+    ):
+        assert f'trunkline_unknown_total{{source="{source}",what="{what}"}}' in told
+
+
 async def test_an_admin_listener_of_its_own_takes_the_api_off_the_door(tmp_path: Path) -> None:
     port = free_port()
     try:

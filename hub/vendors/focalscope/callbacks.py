@@ -22,6 +22,12 @@ VERBS: Final[Mapping[str, str]] = {
 CODES: Final[Mapping[str, str]] = {"0": "start", "1": "hangup", "2": "pickup", "3": "missed"}
 _ROLES: Final[Mapping[str, str]] = {"api": "agent", "outgoing": "customer"}
 _DIRECTIONS: Final[Mapping[str, str]] = {"api": "outbound", "outgoing": "outbound", "incoming": "inbound"}
+_KNOWN: Final = frozenset(
+    {
+        *("calltype", "event", "callid", "requestid", "eventcode", "iscallrecorded", "guid"),
+        *("callerid", "did", "ext", "agent", "userid", "username", "queue"),
+    }
+)
 _FLAGS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes"), True),
     **dict.fromkeys(("0", "false", "no"), False),
@@ -92,6 +98,7 @@ class FocalScope:
             time=callback.received_at,
             data={name: value for name, value in data.items() if value is not None},
             subject=call_id,
+            unknown=_unknown(variables),
         )
 
     def _phone(self, number: str) -> dict[str, str] | None:
@@ -112,6 +119,12 @@ def _verb(variables: Variables) -> str:
     if verb is None:
         raise Unusable("event", f"the event {name[:40]!r} is none of {', '.join(VERBS)}")
     return verb
+
+
+def _unknown(variables: Variables) -> tuple[str, ...]:
+    fields = ("field" for name in variables.known if name not in _KNOWN)
+    codes = ("code" for code in variables.different("EventCode") if code not in CODES)
+    return (*fields, *codes)
 
 
 def _sent(variables: Variables) -> list[tuple[str, tuple[str, ...]]]:

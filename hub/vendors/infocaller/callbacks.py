@@ -16,6 +16,7 @@ from hub.vendors.infocaller import times
 from hub.vendors.infocaller.actions import action, canonical, when
 from hub.vendors.infocaller.payload import read_payload
 from hub.vendors.infocaller.signature import is_signed
+from hub.vendors.infocaller.unknown import unknown
 from hub.vendors.infocaller.variables import Variables, read_variables
 from hub.vendors.infocaller.wire import Tree, field, read_tree
 from hub.vendors.values import count, money, phone
@@ -139,7 +140,7 @@ class Infocaller:
             "actions": self._actions(_events(tree), (started_at, ended_at), received_at),
             "variables": _variables(tree),
             "vendor_ids": _vendor_ids(tree, variables),
-            "vendor_data": sent | {"query": variables.all} if variables.all else sent,
+            "vendor_data": _all_of_it(sent, variables),
         }
         return Event(
             id=event_identity(call_id, verb, leg, _content(sent, variables)),
@@ -150,6 +151,7 @@ class Infocaller:
             time=occurred_at or received_at,
             data={name: value for name, value in data.items() if value is not None},
             subject=call_id,
+            unknown=unknown(tree, _events(tree)),
         )
 
     def _caller(self, infocaller: Tree, variables: Variables) -> dict[str, Any] | None:
@@ -219,6 +221,12 @@ def _sent(tree: Tree) -> Tree:
     """All that the body said; but for the signature, which is a secret, and says nothing that the rest does not."""
     user = {name: value for name, value in tree.get("UserID", {}).items() if name != "Signature"}
     return {name: user if name == "UserID" else section for name, section in tree.items()}
+
+
+def _all_of_it(sent: Tree, variables: Variables) -> Tree:
+    """The body's sections, and beside them the URL's variables; one that is named like a section is below ``query``."""
+    clashing = {name: value for name, value in variables.all.items() if name in sent}
+    return {**variables.all, **sent, **({"query": clashing} if clashing else {})}
 
 
 def _content(sent: Tree, variables: Variables) -> list[Any]:
