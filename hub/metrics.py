@@ -3,9 +3,22 @@
 Labels come from closed sets: configured names and our own words, never a number, a call or a stranger's text.
 """
 
+import os
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The library's own variable: a directory in which the children of one parent add their metrics up."""
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -16,7 +29,11 @@ callback_seconds = Histogram(
     ["source"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-outbox_rows = Gauge("trunkline_outbox_rows", "Events on the ingress's own disk that the bus has not taken yet")
+outbox_rows = Gauge(
+    "trunkline_outbox_rows",
+    "Events on the ingress's own disk that the bus has not taken yet",
+    multiprocess_mode="livemostrecent",  # the children share one file: the last who looked knows
+)
 outbox_taken = Counter("trunkline_outbox_taken", "Events that the outbox took instead of the bus", ["why"])
 unknown = Counter("trunkline_unknown", "What callbacks said that the vendor's pages do not", ["source", "what"])
 quarantined = Counter("trunkline_quarantined", "Callbacks kept in quarantine", ["source", "reason"])
@@ -30,5 +47,9 @@ relayed = Counter("trunkline_derived_published", "Derived events that this proce
 
 
 def exposition() -> bytes:
-    """Every metric of this process in Prometheus's text form."""
-    return generate_latest(REGISTRY)
+    """Every metric of this process, or of all children of its parent, in Prometheus's text form."""
+    if SHARED not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types there
+    return generate_latest(registry)

@@ -11,10 +11,13 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import structlog
+from prometheus_client.multiprocess import mark_process_dead
 
+from hub import metrics
 from hub.errors import ConfigurationError
 
 FD_VARIABLE: Final = "LISTEN_FDS"  # systemd's socket activation; the parent hands its socket over the same way
@@ -65,6 +68,7 @@ class Parent:
         self._command = command
         self._count = count
         self._children: dict[int, asyncio.subprocess.Process] = {}
+        self._environment: dict[str, str] = {}
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -72,7 +76,9 @@ class Parent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        await asyncio.gather(*(self._keep_one(slot) for slot in range(self._count)))
+        with TemporaryDirectory(prefix="trunkline-metrics-") as directory:
+            self._environment = {**os.environ, FD_VARIABLE: "1", metrics.SHARED: directory}
+            await asyncio.gather(*(self._keep_one(slot) for slot in range(self._count)))
 
     def _stop(self) -> None:
         self._stopping.set()
@@ -90,6 +96,7 @@ class Parent:
             if self._stopping.is_set():  # told to stop while it was starting
                 child.send_signal(signal.SIGTERM)
             await self._ended(child)
+            mark_process_dead(child.pid, self._environment[metrics.SHARED])  # type: ignore[no-untyped-call]  # likewise
             if self._stopping.is_set():
                 return
             pause = _PAUSE[0] if loop.time() - began > _LONG_ENOUGH else min(pause * 2, longest)
@@ -117,7 +124,7 @@ class Parent:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *self._command,
-            env={**os.environ, FD_VARIABLE: "1"},
+            env=self._environment,
             pass_fds=(fd, FIRST_FD) if fd != FIRST_FD else (FIRST_FD,),
             preexec_fn=hand_over,
         )
