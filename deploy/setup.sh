@@ -18,6 +18,7 @@ listeners.tcp.default = 5672
 default_user = trunkline
 default_pass = $rabbitmq
 cluster_partition_handling = pause_minority
+log.console = true
 CONF
 printf 'amqp://trunkline:%s@rabbitmq/' "$rabbitmq" | keep "$secrets/hub/TRUNKLINE_BUS__URL"
 printf 'postgresql://trunkline:%s@postgres/trunkline' "$postgres" | keep "$secrets/hub/TRUNKLINE_STORE__URL"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # The servers `make test` starts for itself: Debian's RabbitMQ and PostgreSQL. Silent and instant when both are here,
 # installs what is missing where apt may be used, and says in one line what to install where it may not.
-# Their services are never started: the tests run private nodes of their own (tests/servers).
+# Their services are never started: the tests run private nodes of their own (tests/servers). And curl, with which the
+# README's examples are run.
 set -euo pipefail
 
 POLICY=/usr/sbin/policy-rc.d
@@ -11,6 +12,7 @@ LOCKED=/var/lib/dpkg # a directory only root may replace; this flock is not the 
 missing() {
     [[ -x /usr/sbin/rabbitmq-server && -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || echo rabbitmq-server
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+    command -v curl >/dev/null || echo curl
 }
 
 # Denies every start for as long as this script, or an apt that outlives it, holds the lock. Whoever asks after that (we

@@ -7,8 +7,7 @@ overridden by environment variables (``TRUNKLINE_BUS__URL``). Unknown keys are e
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,27 +19,18 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from hub.configured import SCHEMA, address, complaint, fit_for_a_path, zone
+from hub.environment import PREFIX, SecretFiles, Variables, secret_files
 from hub.errors import ConfigurationError
 
-PREFIX: Final = "TRUNKLINE_"
 FILE: Final = "trunkline.toml"
-_SECRET_WORDS: Final = ("token", "secret", "password", "key", "lines")
 
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError("expected the name of a time zone, for instance Europe/Madrid") from None
-    return name
-
-
-Zone = Annotated[str, AfterValidator(_zone)]
+Zone = Annotated[str, AfterValidator(zone)]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 code, two capitals")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-Token = Annotated[SecretStr, Field(min_length=1)]
+Token = Annotated[SecretStr, Field(min_length=1), AfterValidator(fit_for_a_path)]
 Seconds = Annotated[float, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -64,16 +54,20 @@ class BusPart(Part):
     """Where events travel: an SQLite file on one machine, or RabbitMQ."""
 
     url: SecretStr | tuple[SecretStr, ...] = Field(
-        default=SecretStr("sqlite:///data/bus.db"), description="sqlite:///FILE, amqp://…, amqps://… or a list of them"
+        default=SecretStr("sqlite:///data/bus.db"),
+        description="sqlite:///FILE, amqp://…, amqps://… or a list of them",
+        json_schema_extra={"default": "sqlite:///data/bus.db"},
     )
 
-    @field_validator("url")
+    @field_validator("url", mode="before")
     @classmethod
-    def _known_scheme(cls, url: SecretStr | tuple[SecretStr, ...]) -> SecretStr | tuple[SecretStr, ...]:
-        every = url if isinstance(url, tuple) else (url,)
-        schemes = {one.get_secret_value().partition("://")[0] for one in every}
-        if not schemes <= {"amqp", "amqps"} and not (schemes == {"sqlite"} and len(every) == 1):
-            raise ValueError("expected sqlite:///FILE, or amqp://user:password@host/vhost, or a list of the latter")
+    def _known_scheme(cls, url: Any) -> Any:
+        every = url if isinstance(url, list | tuple) else (url,)
+        schemes = {address(one, ("amqp", "amqps", "sqlite")) for one in every}
+        if not every or not (schemes <= {"amqp", "amqps"} or (schemes == {"sqlite"} and len(every) == 1)):
+            raise ValueError(
+                "expected sqlite:///FILE, or amqp://user:password@host/vhost, percent-encoded, or a list of the latter"
+            )
         return url
 
     @property
@@ -86,13 +80,17 @@ class BusPart(Part):
 class StorePart(Part):
     """Where call records are kept."""
 
-    url: SecretStr = Field(default=SecretStr("sqlite:///data/store.db"), description="sqlite:///FILE or postgresql://…")
+    url: SecretStr = Field(
+        default=SecretStr("sqlite:///data/store.db"),
+        description="sqlite:///FILE or postgresql://…",
+        json_schema_extra={"default": "sqlite:///data/store.db"},
+    )
 
-    @field_validator("url")
+    @field_validator("url", mode="before")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value().partition("://")[0] not in ("sqlite", "postgresql", "postgres"):
-            raise ValueError("expected sqlite:///FILE or postgresql://user:password@host/database")
+    def _known_scheme(cls, url: Any) -> Any:
+        if not address(url, ("sqlite", "postgresql", "postgres")):
+            raise ValueError("expected sqlite:///FILE, or postgresql://user:password@host/database, percent-encoded")
         return url
 
 
@@ -146,20 +144,10 @@ class Log(Part):
 class Source(Part):
     """What every source has."""
 
-    CALLS_BACK: ClassVar[bool] = True
     tokens: tuple[Token, ...] = Field(default=(), description="secret path segment; two may live during a rotation")
     allow: tuple[IPvAnyNetwork, ...] = Field(default=(), description="CIDRs; empty means any address")
     country: Country = "ES"
 
-    @field_validator("tokens")
-    @classmethod
-    def _fit_for_a_path(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(not set(token.get_secret_value()) <= _UNRESERVED for token in tokens):
-            raise ValueError("expected letters, digits, '-', '_', '.' or '~': it is a segment of a URL's path")
-        return tokens
-
-
-_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 
 Informative = Literal["inicio", "desvio_correcto", "desvio_fallido", "fin"]
 
@@ -201,7 +189,6 @@ class UContactSource(Source):
 class Infocu5Source(Source):
     """An INFOCU5 affiliate: it is polled, it does not call back."""
 
-    CALLS_BACK: ClassVar[bool] = False
     vendor: Literal["infocu5"]
     base_url: str = "https://api.infocu5.com/dialer/"
     affiliate_id: str
@@ -280,8 +267,8 @@ class Settings(BaseSettings):
     )
 
     http: Http = Http()
-    bus: BusPart = BusPart()
-    store: StorePart = StorePart()
+    bus: BusPart = Field(default_factory=BusPart)
+    store: StorePart = Field(default_factory=StorePart)
     worker: WorkerPart = WorkerPart()
     outbox: Outbox = Outbox()
     recordings: Recordings = Recordings()
@@ -304,23 +291,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over the secrets directory over the file; the file's table comes in as the init values."""
-        del dotenv_settings, file_secret_settings
-        return (env_settings, _SecretFiles(settings_cls), init_settings)
-
-
-class _SecretFiles(EnvSettingsSource):
-    """Files of a secrets directory, named like the environment variables; one trailing newline is not the secret's."""
-
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls)
-
-    def _load_env_vars(self) -> dict[str, str | None]:
-        named = os.environ.get(f"{PREFIX}SECRETS_DIR")
-        directory = Path(named) if named else Path("/run/secrets")
-        if not directory.is_dir():
-            return {}
-        wanted = [path for path in directory.iterdir() if path.name.upper().startswith(PREFIX) and path.is_file()]
-        return {path.name.lower(): path.read_text().removesuffix("\n") for path in wanted}
+        del env_settings, dotenv_settings, file_secret_settings
+        return (Variables(settings_cls), SecretFiles(settings_cls), init_settings)
 
 
 def find(named: Path | None = None) -> Path | None:
@@ -353,34 +325,35 @@ def load(named: Path | None = None) -> Settings:
             raise ConfigurationError(f"{path}: not TOML: {error}") from None
         except OSError as error:
             raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    _known_variables()
+    _known_names(table)
     try:
         return Settings(**table)
     except ValidationError as error:
-        raise ConfigurationError(_first(error)) from None
-    except ValueError as error:  # pydantic-settings: an environment variable that is no JSON where a table stands
-        raise ConfigurationError(f"environment: {error}") from None
+        raise ConfigurationError(complaint(error, _secret_keys())) from None
+    except SettingsError as error:
+        table_name, key = str(error).split('"')[1], str(error.__cause__)
+        place = key if key == table_name else f"{table_name}.{key}"
+        raise ConfigurationError(f"{place}: found no JSON; expected a list or a table as JSON") from None
 
 
-def _known_variables() -> None:
-    """A misspelt variable would be ignored in silence; a misspelt key of the file is an error, so this is too."""
-    known = {*Settings.model_fields, "config", "secrets_dir", "test", "failpoints"}
-    for name in sorted(os.environ):
-        if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower().partition("__")[0] not in known:
-            raise ConfigurationError(f"environment: {name}: unknown key; expected {PREFIX}TABLE__KEY")
+def _known_names(table: dict[str, Any]) -> None:
+    """A misspelt variable or file would be ignored in silence; a misspelt key is an error, so these are too."""
+    for name in table:
+        if name not in Settings.model_fields:  # pydantic-settings takes `_env_prefix` and its like for its own
+            raise ConfigurationError(f"{name}: unknown key; expected one of {SCHEMA}")
+    tables = set(Settings.model_fields)
+    variables = {name: tables | {"config", "secrets_dir"} for name in os.environ if name.upper().startswith(PREFIX)}
+    files = dict.fromkeys((path.name for path in secret_files()), tables)
+    for where, names in (("environment", variables), ("secrets directory", files)):
+        for name, known in names.items():
+            if name[len(PREFIX) :].lower().partition("__")[0] not in known:
+                raise ConfigurationError(f"{where}: {name}: unknown key; expected {PREFIX}TABLE__KEY")
 
 
-def _first(error: ValidationError) -> str:
-    """The first complaint as one line; what was found is masked where the key speaks of a secret."""
-    complaint = error.errors()[0]
-    place = ".".join(str(step) for step in complaint["loc"])
-    for vendor in ("infocaller", "focalscope", "ucontact", "infocu5"):
-        place = place.replace(f".{vendor}.", ".")  # pydantic names the branch of the union as a step
-    if complaint["type"] == "extra_forbidden":
-        return f"{place}: unknown key; expected one of the keys in `trunkline config schema`"
-    found = complaint.get("input")
-    shown = "…" if any(word in place for word in _SECRET_WORDS) else repr(found)[:80]
-    if complaint["type"] == "missing":
-        return f"{place}: missing; expected a value"
-    message = complaint["msg"].removeprefix("Value error, ")
-    return f"{place}: found {shown}; {message[0].lower()}{message[1:]}"
+def _secret_keys() -> frozenset[str]:
+    """The names of every key that is a secret or holds some."""
+    every = [Part]
+    for part in every:
+        every += part.__subclasses__()
+    fields = ((name, field) for part in every for name, field in part.model_fields.items())
+    return frozenset(name for name, field in fields if "SecretStr" in str(field.annotation))

@@ -5,7 +5,7 @@ It is what lets the ingress accept, refuse and count while the broker and the da
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 import orjson
+import structlog
 
 from hub.errors import NotDurable, QuarantineFull
-from hub.events import Event, Message, timestamp, to_message
+from hub.events import Event, Message, moment, timestamp, to_message
 from hub.journal import Journal
 
 _MIGRATIONS: Final = (
@@ -35,7 +36,10 @@ _MIGRATIONS: Final = (
     CREATE TABLE tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL)
     """,
 )
-_SHOWN: Final = ("quarantine_id", "source", "reason", "detail", "received_at", "method", "url")
+_log = structlog.get_logger("disk")
+_KEPT: Final = """
+    seq, quarantine_id, source, vendor, reason, detail, received_at, method, url, event, headers, body
+    FROM quarantine"""
 _LEASE: Final = 10.0  # seconds; only for another ingress process on the same file, or one that died while it relayed
 
 
@@ -66,6 +70,38 @@ class Refused:
         return len(self.body) + len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A request in quarantine; ``seq`` is its place in the order of arrival."""
+
+    seq: int
+    quarantine_id: str
+    request: Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """Which requests in quarantine; None narrows nothing."""
+
+    ids: Collection[str] | None = None
+    source: str | None = None
+    reason: str | None = None
+
+    def where(self) -> tuple[str, list[Any]]:
+        """The condition and its values."""
+        named = None if self.ids is None else orjson.dumps(list(self.ids)).decode()
+        conditions = {
+            "quarantine_id IN (SELECT value FROM json_each(?))": named,
+            "source = ?": self.source,
+            "reason = ?": self.reason,
+        }
+        given = {condition: value for condition, value in conditions.items() if value is not None}
+        return " AND ".join(["TRUE", *given]), list(given.values())
+
+
+_ALL_OF_IT: Final = Narrow()
+
+
 class Disk:
     """Verbs over the journal; each that writes returns once it is synced."""
 
@@ -74,20 +110,26 @@ class Disk:
         self._max_bytes = max_bytes
         self._quarantine_bytes = quarantine_bytes
         self._tallied: dict[str, int] = {}
+        self._full = ""
 
     async def start(self) -> None:
         """Opens the file. Raises ConfigurationError where it cannot be used."""
         await self._journal.start()
 
     def state(self) -> tuple[bool, str]:
-        """Whether the disk takes events, and one line that says why not."""
-        return self._journal.state()
+        """Whether the outbox takes events, and one line that says why not."""
+        takes, trouble = self._journal.state()
+        return takes and not self._full, trouble or self._full
 
     async def close(self) -> None:
         """Writes the last tallies and closes."""
-        if self._journal.state()[0]:
-            await self.flush()
-        await self._journal.close()
+        try:
+            if self._journal.state()[0]:
+                await self.flush()
+        except NotDurable as error:
+            _log.warning("disk.tallies_lost", reason=str(error))
+        finally:
+            await self._journal.close()
 
     # --- outbox --------------------------------------------------------------------------------------------------
 
@@ -95,8 +137,8 @@ class Disk:
         """Puts events into the outbox. Raises NotDurable where it is full or the disk refuses."""
 
         def write(connection: sqlite3.Connection) -> None:
-            if _used(connection) > self._max_bytes:
-                raise NotDurable(f"the outbox holds its {self._max_bytes} bytes already")
+            if self._look(connection):
+                raise NotDurable(self._full)
             _put(connection, messages)
 
         await self._journal.run(write)
@@ -105,10 +147,12 @@ class Disk:
         """The oldest events of the outbox, in the order of acceptance, for ten seconds."""
 
         def write(connection: sqlite3.Connection) -> list[tuple[int, Message]]:
+            self._look(connection)
             now = time.time()
             rows = connection.execute(
-                "SELECT seq, routing_key, headers, body FROM outbox WHERE claimed_until < ? ORDER BY seq LIMIT ?",
-                (now, limit),
+                "SELECT seq, routing_key, headers, body FROM outbox"
+                " WHERE claimed_until < ? OR claimed_until > ? ORDER BY seq LIMIT ?",
+                (now, now + 2 * _LEASE, limit),  # further ahead than a lease can be: the clock was set back
             ).fetchall()
             connection.executemany(
                 "UPDATE outbox SET claimed_until = ? WHERE seq = ?", [(now + _LEASE, r[0]) for r in rows]
@@ -125,11 +169,22 @@ class Disk:
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Removes events that the bus has taken."""
-        await self._journal.run(lambda c: c.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in seqs]))
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in seqs])
+            self._look(connection)
+
+        await self._journal.run(write)
 
     async def waiting(self) -> int:
         """How many events lie in the outbox."""
         return await self._journal.run(lambda c: int(c.execute("SELECT count(*) FROM outbox").fetchone()[0]))
+
+    def _look(self, connection: sqlite3.Connection) -> bool:
+        """Whether the outbox is full, remembered for ``state``; in the writer's thread."""
+        full = _used(connection) > self._max_bytes
+        self._full = f"the outbox holds its {self._max_bytes} bytes already" if full else ""
+        return full
 
     # --- quarantine ----------------------------------------------------------------------------------------------
 
@@ -162,19 +217,31 @@ class Disk:
         await self._journal.run(write)
         return quarantine_id
 
-    async def quarantined(self, limit: int, after: int = 0) -> list[tuple[int, dict[str, Any], bytes]]:
-        """Requests in quarantine, oldest first, after a sequence number: number, fields, body."""
-        rows = await self._read("seq > ? ORDER BY seq LIMIT ?", after, limit)
-        return [(row[0], *_fields(row)) for row in rows]
+    async def quarantined(self, limit: int, after: int = 0, narrow: Narrow = _ALL_OF_IT) -> list[Kept]:
+        """Requests in quarantine, oldest first, after a place."""
+        where, values = narrow.where()
+        statement = f"SELECT {_KEPT} WHERE {where} AND seq > ? ORDER BY seq LIMIT ?"
+        rows = await self._journal.run(lambda c: c.execute(statement, (*values, after, limit)).fetchall())
+        return [_kept(row) for row in rows]
 
-    async def quarantined_one(self, quarantine_id: str) -> tuple[dict[str, Any], bytes] | None:
-        """One request in quarantine; None where there is none of that id."""
-        rows = await self._read("quarantine_id = ?", quarantine_id)
-        return _fields(rows[0]) if rows else None
+    async def find(self, narrow: Narrow, limit: int) -> list[str]:
+        """The ids of requests in quarantine, oldest first, without reading their bodies."""
+        where, values = narrow.where()
+        statement = f"SELECT quarantine_id FROM quarantine WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608  ours
+        return await self._journal.run(lambda c: [one for (one,) in c.execute(statement, (*values, limit))])
 
-    async def _read(self, where: str, *values: Any) -> list[Any]:
-        statement = f"SELECT seq, {', '.join(_SHOWN)}, headers, body FROM quarantine WHERE {where}"  # noqa: S608  ours
-        return await self._journal.run(lambda c: c.execute(statement, values).fetchall())
+    async def forget(self, ids: Collection[str]) -> int:
+        """Removes requests from quarantine, and gives their bytes back to their sources; returns how many."""
+        where, values = Narrow(ids=ids).where()
+
+        def write(connection: sqlite3.Connection) -> int:
+            rows = connection.execute(f"SELECT {_KEPT} WHERE {where}", values).fetchall()
+            sizes = [(kept.request.size, kept.request.source) for kept in map(_kept, rows)]
+            connection.executemany("UPDATE quarantine_size SET bytes = max(0, bytes - ?) WHERE source = ?", sizes)
+            connection.execute(f"DELETE FROM quarantine WHERE {where}", values)  # noqa: S608  ours
+            return len(rows)
+
+        return await self._journal.run(write)
 
     # --- tallies -------------------------------------------------------------------------------------------------
 
@@ -183,15 +250,21 @@ class Disk:
         self._tallied[name] = self._tallied.get(name, 0) + 1
 
     async def flush(self) -> None:
-        """Writes what was counted since the last time."""
+        """Writes what was counted since the last time. Raises NotDurable; then the next one writes it."""
         counted, self._tallied = self._tallied, {}
-        if counted:
+        if not counted:
+            return
+        try:
             await self._journal.run(
                 lambda c: c.executemany(
                     "INSERT INTO tally VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
                     list(counted.items()),
                 )
             )
+        except NotDurable:
+            for name, count in counted.items():
+                self._tallied[name] = self._tallied.get(name, 0) + count
+            raise
 
     async def tallies(self) -> Mapping[str, int]:
         """Every count so far, over restarts and over the processes on this file."""
@@ -225,15 +298,11 @@ def _row(quarantine_id: str, refused: Refused) -> tuple[Any, ...]:
     )
 
 
-def _fields(row: Sequence[Any]) -> tuple[dict[str, Any], bytes]:
-    return dict(zip(_SHOWN, row[1:-2], strict=True)) | {"headers": _joined(row[-2])}, row[-1]
-
-
-def _joined(headers: bytes) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for name, value in orjson.loads(headers):
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
+def _kept(row: Sequence[Any]) -> Kept:
+    seq, quarantine_id, source, vendor, reason, detail, received_at, method, url, event, headers, body = row
+    pairs = tuple((name, value) for name, value in orjson.loads(headers))
+    came = moment(received_at)
+    return Kept(seq, quarantine_id, Refused(source, vendor, reason, detail, came, method, url, event, pairs, body))
 
 
 def _quarantined(quarantine_id: str, refused: Refused) -> Event:

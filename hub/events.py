@@ -4,6 +4,7 @@ Source: docs/events.md. An event is CloudEvents 1.0 in binary mode: the body is 
 headers. Times are aware UTC datetimes in memory and RFC 3339 with milliseconds on the wire.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -50,7 +51,12 @@ def moment(text: str) -> datetime:
     parsed = datetime.fromisoformat(text)
     if parsed.tzinfo is None:
         raise ValueError(f"{text!r} has no offset from UTC")
-    return parsed.astimezone(UTC)
+    if not _FIRST_YEAR <= parsed.year <= _LAST_YEAR:
+        raise ValueError(f"{text!r} is at the end of the calendar, where databases have their infinities")
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the calendar") from None
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,10 @@ def to_message(event: Event) -> Message:
     return Message(event.routing_key, headers, event.body)
 
 
-_TYPE_WORDS: Final = 4  # trunkline.<noun>.<verb>.v1
+_FIRST_YEAR, _LAST_YEAR = 2, 9998
+_LONGEST_ID: Final = 255  # ours are UUIDs; a stranger's event may be called anything
+_TYPE: Final = re.compile(r"trunkline\.([a-z0-9_]+)\.([a-z0-9_]+)\.v1")
+_SOURCE: Final = re.compile(r"/([a-z0-9_]+)/(.+)")
 
 
 def to_event(message: Message) -> Event:
@@ -139,16 +148,23 @@ def to_event(message: Message) -> Event:
     """
     headers = message.headers
     try:
-        kind = headers["ce-type"].split(".")
-        _, vendor, source = headers["ce-source"].split("/", 2)
+        version = headers["ce-specversion"]
+        kind = _TYPE.fullmatch(headers["ce-type"])
+        origin = _SOURCE.fullmatch(headers["ce-source"])
         time = moment(headers["ce-time"])
-        event_id = str(UUID(headers["ce-id"]))
+        event_id = headers["ce-id"]
     except KeyError as missing:
         raise Undecodable(f"no header {missing.args[0]}, which every event has") from None
     except ValueError as error:
         raise Undecodable(f"a header is not of its form: {error}") from None
-    if len(kind) != _TYPE_WORDS or kind[0] != "trunkline" or kind[3] != "v1":
+    if not 0 < len(event_id) <= _LONGEST_ID:
+        raise Undecodable(f"ce-id has {len(event_id)} characters, expected 1 to {_LONGEST_ID}")
+    if version != "1.0":
+        raise Undecodable(f"ce-specversion is {version!r}, expected 1.0")
+    if kind is None:
         raise Undecodable(f"ce-type is {headers['ce-type']!r}, expected trunkline.<noun>.<verb>.v1")
+    if origin is None:
+        raise Undecodable(f"ce-source is {headers['ce-source']!r}, expected /<vendor>/<source>")
     try:
         data = orjson.loads(message.body)
     except orjson.JSONDecodeError as error:
@@ -158,9 +174,9 @@ def to_event(message: Message) -> Event:
     return Event(
         id=event_id,
         noun=kind[1],
-        vendor=vendor,
+        vendor=origin[1],
         verb=kind[2],
-        source=source,
+        source=origin[2],
         time=time,
         data=data,
         subject=headers.get("ce-subject"),

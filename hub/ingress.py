@@ -8,10 +8,12 @@ nothing behind; what comes with the right token and cannot be used is quarantine
 import asyncio
 import contextlib
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from secrets import token_hex
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -29,6 +31,8 @@ MAX_URL: Final = 32 * 1024
 MAX_BODY: Final = 1024 * 1024
 _THROWN_AWAY: Final = 16 * 1024 * 1024
 _PATIENCE: Final = 5.0
+_WHOLE_BODY: Final = 15.0  # seconds
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _RETRY_AFTER: Final = "5"
 _NOBODY: Final = "0" * 43  # compared with where the source is unknown, so that the answer takes the same time
 _log = structlog.get_logger("ingress")
@@ -83,10 +87,19 @@ class Ingress:
         self._disk = disk
         self._trusted = tuple(trusted_proxies)
         self._clock = clock
+        self.in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    async def drained(self) -> None:
+        """Returns when no callback is in hand; from now on an answer is its connection's last."""
+        self._draining = True
+        await self._idle.wait()
 
     def routes(self) -> list[web.RouteDef]:
         """The routes; HEAD is not a callback, so it is not answered like GET."""
-        paths = ("/callbacks/{source}/{token}", "/callbacks/{source}/{token}/{event}")
+        paths = ("/callbacks/{source}/{token}{end:/?}", "/callbacks/{source}/{token}/{event}{end:/?}")
         return [
             route
             for path in paths
@@ -97,7 +110,16 @@ class Ingress:
         """Answers one callback."""
         began = perf_counter()
         gate = self._gates.get(request.match_info["source"])
-        response = await self._answer(request, gate)
+        self.in_hand += 1
+        self._idle.clear()
+        try:
+            response = await self._answer(request, gate)
+        finally:
+            self.in_hand -= 1
+            if not self.in_hand:
+                self._idle.set()
+        if self._draining:
+            response.force_close()
         answer = str(response.status)
         source = gate.source if gate else "unknown"
         metrics.callbacks.labels(source, answer).inc()
@@ -106,30 +128,26 @@ class Ingress:
         return response
 
     async def _answer(self, request: web.Request, gate: Gate | None) -> web.Response:
-        if len(request.raw_path) > MAX_URL:
-            return await _oversized(request, 414, f"the URL is over {MAX_URL} bytes")
-        if (request.content_length or 0) > MAX_BODY:
-            return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
+        body = await _whole(request)
+        if isinstance(body, web.Response):
+            return body
         if not _proved(gate, request.match_info["token"]) or gate is None:
             return _refuse(401, "unknown source or wrong token")
-        if gate.allow and not self._allowed(gate, request):
-            return _refuse(403, "this address may not call this source")
-        return await self._decode(request, gate, body)
-
-    async def _decode(self, request: web.Request, gate: Gate, body: bytes) -> web.Response:
-        received_at = self._clock()
         callback = Callback(
             source=gate.source,
             event=request.match_info.get("event"),
             query=_query(request),
             content_type=request.headers.get("Content-Type", ""),
             body=body,
-            received_at=received_at,
+            received_at=self._clock(),
         )
+        if gate.allow and not self._allowed(gate, request):
+            if gate.refuse_bad_signature and _badly_signed(gate, callback):  # 401 stands before 403
+                return _refuse(401, "wrong signature or unknown line")
+            return _refuse(403, "this address may not call this source")
+        return await self._decode(request, gate, callback)
+
+    async def _decode(self, request: web.Request, gate: Gate, callback: Callback) -> web.Response:
         try:
             events = gate.decoder.decode(callback)
         except Unusable as unusable:
@@ -140,11 +158,11 @@ class Ingress:
             # A defect of ours must not cost a callback: it is kept, and decoded again once the defect is mended.
             _log.exception("ingress.decoder_failed", source=gate.source)
             return await self._quarantine(request, gate, callback, Unusable("undecodable", "the decoder failed"))
-        return await self._accept(gate, events)
+        return await self._accept(gate, events, _trace(request))
 
-    async def _accept(self, gate: Gate, events: Sequence[Event]) -> web.Response:
+    async def _accept(self, gate: Gate, events: Sequence[Event], trace: str) -> web.Response:
         try:
-            await self._publisher.publish([to_message(event) for event in events])
+            await self._publisher.publish([to_message(replace(event, traceparent=trace)) for event in events])
         except NotDurable as error:
             _log.error("ingress.not_durable", source=gate.source, reason=str(error))
             return _unavailable("neither the broker nor the outbox can take the event now")
@@ -197,8 +215,26 @@ class Ingress:
 _TALLIES: Final = {
     200: "accepted",
     422: "quarantined",
-    **dict.fromkeys((401, 403, 413, 414), "refused"),
+    **dict.fromkeys((401, 403, 408, 413, 414), "refused"),
 }
+
+
+def _badly_signed(gate: Gate, callback: Callback) -> bool:
+    try:
+        gate.decoder.decode(callback)
+    except Unusable as unusable:
+        return unusable.reason == "signature"
+    except Exception:  # noqa: BLE001  a defect of ours is no verdict on a signature
+        return False
+    return False
+
+
+def _trace(request: web.Request) -> str:
+    """The caller's trace context where it sent one, else one that begins here."""
+    given = request.headers.get("traceparent", "")
+    if _TRACEPARENT.fullmatch(given):
+        return given
+    return f"00-{token_hex(16)}-{token_hex(8)}-01"
 
 
 def _proved(gate: Gate | None, token: str) -> bool:
@@ -243,6 +279,23 @@ def _json(status: int, body: dict[str, str], **headers: str) -> web.Response:
 
 def _refuse(status: int, detail: str) -> web.Response:
     return _json(status, {"status": "refused", "detail": detail})
+
+
+async def _whole(request: web.Request) -> bytes | web.Response:
+    """The body; or the answer to a request that is too large, or too slow to wait for."""
+    if len(request.raw_path) > MAX_URL:
+        return await _oversized(request, 414, f"the URL is over {MAX_URL} bytes")
+    if (request.content_length or 0) > MAX_BODY:
+        return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
+    try:
+        async with asyncio.timeout(_WHOLE_BODY):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
+    except TimeoutError:
+        response = _refuse(408, f"the body did not come within {_WHOLE_BODY:.0f} seconds")
+        response.force_close()
+        return response
 
 
 async def _oversized(request: web.Request, status: int, detail: str) -> web.Response:

@@ -21,6 +21,8 @@ async def ledger(disk: Disk | None, bus: Bus, store: Store) -> dict[str, Any]:
     depth = await bus.depth(_PERSISTENCE)
     tallies = dict(await disk.tallies()) if disk is not None else {}
     tallies["duplicate"] = counts["repeats"]
+    # The tallies of the last second go with a killed process; what it accepted then is in the store all the same.
+    tallies["accepted"] = max(tallies.get("accepted", 0), counts["callbacks"] + counts["repeats"])
     waiting = await disk.waiting() if disk is not None else 0
     in_flight = depth.ready + depth.in_flight + counts["outbox"] + waiting
     settled, dead = counts["events"], depth.dead

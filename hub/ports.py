@@ -4,12 +4,13 @@ An implementation is chosen by ``hub.wiring`` alone. Conformance suites under ``
 every store to the words written here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from hashlib import sha256
+from typing import Any, Final, Protocol
 
-from hub.events import Event, Message
+from hub.events import Event, Message, identity
 
 # --- Vendor ----------------------------------------------------------------------------------------------------------
 
@@ -105,14 +106,46 @@ class DeadLetter:
 Outcome = Ack | Retry | Snooze | DeadLetter
 
 
+HISTORY: Final = 12
+"""Failures that a delivery remembers, the latest ones."""
+
+HISTORY_REASON: Final = 200
+"""Characters of each one's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that ended in a ``Retry``: when, and why, in at most ``HISTORY_REASON`` characters."""
+
+    at: datetime
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A dead letter as the bus keeps it: ``reason``, ``attempt`` and when it died."""
+    """A dead letter as the bus keeps it: ``reason``, ``attempt`` and when it died.
+
+    Attributes:
+        history: the attempts before the last, oldest first, at most ``HISTORY`` of them.
+        cursor: the bus's own mark of its place, for ``after``.
+    """
 
     message: Message
     reason: str
     attempt: int
     died_at: datetime
+    history: tuple[Failure, ...] = ()
+    cursor: str = ""
+
+    @property
+    def id(self) -> str:
+        """The event's id; of a stranger's message without one, a name made of all that it says."""
+        return self.message.id or identity("dead", *_content(self.message))
+
+
+def _content(message: Message) -> list[str]:
+    headers = [f"{name}={value}" for name, value in sorted(message.headers.items())]
+    return [message.routing_key, *headers, sha256(message.body).hexdigest()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +216,43 @@ class Bus(Protocol):
         """Counts of the queue now. Raises NotDurable where the broker cannot be asked."""
         ...
 
-    async def dead(self, queue: str, limit: int = 50) -> list[Dead]:
-        """The oldest dead letters, without taking them. Raises NotDurable where the broker cannot be asked."""
+    async def dead(
+        self, queue: str, limit: int = 50, after: str | None = None, where: Callable[[Dead], bool] | None = None
+    ) -> list[Dead]:
+        """The oldest dead letters, without taking them.
+
+        Args:
+            queue: whose.
+            limit: how many at most.
+            after: the ``cursor`` of the last one seen; from the oldest without it.
+            where: which ones; all without it. Pure, and called in whatever thread.
+
+        Raises:
+            NotDurable: the broker cannot be asked.
+            ValueError: ``after`` is not a cursor of this bus.
+        """
+        ...
+
+    async def requeue(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
+        """Puts dead letters back into their work queue as attempt 1, nothing but their attempts forgotten.
+
+        Each is durable there before it leaves the dead letters: a crash in between delivers it twice, and loses none.
+
+        Args:
+            queue: whose.
+            ids: of those to take, where they are there; None for the oldest.
+            limit: how many at most.
+
+        Returns:
+            How many were put back.
+
+        Raises:
+            NotDurable: at least one could not be put back; it is still dead.
+        """
+        ...
+
+    async def discard(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
+        """Forgets dead letters for good; arguments, answer and errors as ``requeue`` has them."""
         ...
 
     def state(self) -> tuple[bool, str]:
@@ -301,7 +369,8 @@ class Store(Protocol):
         """Totals.
 
         ``events`` kept, of which ``derived`` are seals that came back over the bus; ``calls``, of which ``sealed``;
-        ``outbox``: derived and not yet published; ``repeats``: callbacks that a vendor sent again.
+        ``outbox``: derived and not yet published; ``callbacks``: events of calls that vendors told; ``repeats``:
+        callbacks that a vendor sent again.
         """
         ...
 

@@ -6,6 +6,8 @@ do not pass the server's limits on, among them the length of a URL.
 """
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -22,6 +24,7 @@ from hub.errors import ConfigurationError
 
 FD_VARIABLE: Final = "LISTEN_FDS"  # systemd's socket activation; the parent hands its socket over the same way
 FIRST_FD: Final = 3
+_PR_SET_PDEATHSIG: Final = 1
 _BACKLOG: Final = 1024
 _PAUSE: Final = (0.1, 5.0)
 _LONG_ENOUGH: Final = 10.0  # a child that lived so long had no trouble starting
@@ -91,17 +94,26 @@ class Parent:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             began = loop.time()
-            child = await self._spawn()
-            self._children[slot] = child
-            if self._stopping.is_set():  # told to stop while it was starting
-                child.send_signal(signal.SIGTERM)
-            await self._ended(child)
-            mark_process_dead(child.pid, self._environment[metrics.SHARED])  # type: ignore[no-untyped-call]  # likewise
+            ending = await self._live(slot)
             if self._stopping.is_set():
                 return
             pause = _PAUSE[0] if loop.time() - began > _LONG_ENOUGH else min(pause * 2, longest)
-            _log.error("parent.child_died", slot=slot, pid=child.pid, status=child.returncode, again_in=pause)
-            await asyncio.wait((asyncio.create_task(self._stopping.wait()),), timeout=pause)
+            _log.error("parent.child_died", slot=slot, why=ending, again_in=pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _live(self, slot: int) -> str:
+        """A child from its start to its end; returns how it ended."""
+        try:
+            child = await self._spawn()
+        except OSError as error:  # no process or no memory to be had now: the other children must not lose their parent
+            return f"not started: {error}"
+        self._children[slot] = child
+        if self._stopping.is_set():  # told to stop while it was starting
+            child.send_signal(signal.SIGTERM)
+        await self._ended(child)
+        mark_process_dead(child.pid, self._environment[metrics.SHARED])  # type: ignore[no-untyped-call]  # likewise
+        return f"process {child.pid} ended with {child.returncode}"
 
     async def _ended(self, child: asyncio.subprocess.Process) -> None:
         waiting = asyncio.create_task(child.wait())
@@ -116,10 +128,13 @@ class Parent:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         fd = self._listener.fileno()
+        libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
         def hand_over() -> None:
             os.dup2(fd, FIRST_FD)
             os.set_inheritable(FIRST_FD, True)
+            if libc is not None:  # a child without its parent would serve on, and keep the next parent from the port
+                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
         return await asyncio.create_subprocess_exec(
             sys.executable,

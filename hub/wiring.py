@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from hub import ledger
+from hub import ledger, metrics
 from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.bus.rabbitmq import RabbitBus
@@ -20,9 +21,13 @@ from hub.bus.sqlite import SqliteBus
 from hub.calls import PROMISED, Timing
 from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
 from hub.disk import Disk
+from hub.door import DoorRunner
 from hub.errors import ConfigurationError, StoreUnavailable
 from hub.health import Health, Part, exposition
 from hub.ingress import MAX_BODY, Gate, Ingress
+from hub.operating.dead_letters import DeadLetters
+from hub.operating.quarantine import Quarantine
+from hub.operators import DeadLetterRoutes, QuarantineRoutes
 from hub.ports import Bus, Store, Vendor
 from hub.store.sql import SqlStore
 from hub.store.upgrade import pending, upgrade
@@ -34,9 +39,9 @@ WORKERS: Final[dict[str, Callable[[Store, Bus], Persistence]]] = {"persistence":
 """Every worker by its name: a new one is one file and one line here."""
 
 _VERBS: Final = {"inicio": "started", "desvio_correcto": "answered", "desvio_fallido": "missed", "fin": "ended"}
-_MAX_LINE: Final = 1 << 20  # a longer URL is not read at all; between MAX_URL and this it is answered 414
 _KEEP_ALIVE: Final = 30.0
 _DRAIN: Final = 10.0
+_SAME_WISH: Final = 1.0
 _BACKLOG: Final = 1024
 _UPGRADE_AGAIN: Final = 2.0
 _log = structlog.get_logger("process")
@@ -70,7 +75,7 @@ def make_disk(settings: Settings) -> Disk:
 
 
 def make_decoder(name: str, source: AnySource) -> Vendor | None:
-    """What reads a source's callbacks; None for a vendor that does not call back."""
+    """What reads a source's callbacks; None where none is read."""
     match source:
         case InfocallerSource():
             return Infocaller(
@@ -102,6 +107,11 @@ def make_gates(settings: Settings) -> dict[str, Gate]:
                 refuse_bad_signature=isinstance(source, InfocallerSource) and source.bad_signature == "refuse",
             )
     return gates
+
+
+def worker_queues(store: Store, bus: Bus) -> dict[str, str]:
+    """Every worker's name with its queue's."""
+    return {name: make(store, bus).runner.worker.queue.name for name, make in WORKERS.items()}
 
 
 def sqlite_path(url: str) -> Path:
@@ -175,7 +185,8 @@ class Process:
         await self.store.start()
         stack.push_async_callback(self.store.close)
         if self.settings.store.url.get_secret_value().startswith("sqlite"):
-            await upgrade(self.settings.store.url.get_secret_value())
+            with contextlib.suppress(StoreUnavailable):  # the door opens without a store; the workers wait for theirs
+                await upgrade(self.settings.store.url.get_secret_value())
         # Before anything is published: a queue that does not exist yet would miss what comes first.
         await self.bus.declare([make(self.store, self.bus).runner.worker.queue for make in WORKERS.values()])
 
@@ -215,16 +226,20 @@ class Process:
         http, admin, worker = self.settings.http, self.settings.admin, self.settings.worker
         if self.disk is not None:
             hedge = await self._hedge(stack, self.disk)
-            ingress = Ingress(make_gates(self.settings), hedge, self.disk, trusted_proxies=http.trusted_proxies)
-            routes = [*ingress.routes(), *self._health().probes()]
-            operators = [*self._api().routes(), exposition()]
+            gates = make_gates(self.settings)
+            ingress = Ingress(gates, hedge, self.disk, trusted_proxies=http.trusted_proxies)
+            routes: list[web.AbstractRouteDef] = [*ingress.routes(), *self._health().probes()]
+            decoders = {name: gate.decoder for name, gate in gates.items()}
+            operators = [*self._api(Quarantine(self.disk, hedge, decoders)).routes(), exposition()]
             if admin.port is not None:
-                await _serve(stack, operators + self._health().probes(), admin.host or http.host, admin.port)
+                operators += self._health().probes()
+                await _serve(stack, operators, admin.host or http.host, admin.port, key="admin.port")
             else:
                 routes += operators
-            self.port = await _serve(stack, routes, http.host, http.port, listener)
+            self.port = await _serve(stack, routes, http.host, http.port, listener, key="http.port", ingress=ingress)
         elif worker.port is not None:
-            self.port = await _serve(stack, [*self._health().probes(), exposition()], worker.host, worker.port)
+            routes = [*self._health().probes(), exposition()]
+            self.port = await _serve(stack, routes, worker.host, worker.port, key="worker.port")
 
     async def _hedge(self, stack: AsyncExitStack, disk: Disk) -> Hedge:
         outbox = self.settings.outbox
@@ -235,13 +250,14 @@ class Process:
         stack.push_async_callback(_cancelled, tallies)
         return hedge
 
-    def _api(self) -> Api:
+    def _api(self, quarantine: Quarantine) -> Api:
         token = self.settings.admin.token
+        letters = DeadLetters(self.bus, worker_queues(self.store, self.bus))
         return Api(
             self.store,
             token.get_secret_value() if token else None,
-            disk=self.disk,
             ledger=self.ledger,
+            more=DeadLetterRoutes(letters).routes() | QuarantineRoutes(quarantine).routes(),
         )
 
     async def ledger(self) -> Mapping[str, Any]:
@@ -277,15 +293,17 @@ async def _serve(
     host: str,
     port: int,
     listener: socket.socket | None = None,
+    *,
+    key: str,
+    ingress: Ingress | None = None,
 ) -> int:
-    """Serves routes until the stack is left; returns the port."""
+    """Serves routes until the stack is left; returns the port. Raises ConfigurationError that names the port's key."""
     app = web.Application(client_max_size=MAX_BODY + 1)  # aiohttp refuses a body of exactly its limit
     app.add_routes(routes)
-    runner = web.AppRunner(
+    runner = DoorRunner(
         app,
         access_log=None,
         handle_signals=False,
-        max_line_size=_MAX_LINE,
         auto_decompress=False,  # a body is kept as it came, and no bomb goes off here
         keepalive_timeout=_KEEP_ALIVE,
         shutdown_timeout=_DRAIN,
@@ -296,12 +314,28 @@ async def _serve(
     if listener is not None:
         site = web.SockSite(runner, listener, backlog=_BACKLOG)
     else:
-        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True)
+        siblings = metrics.SHARED in os.environ  # the children of one parent open the operators' port each
+        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=siblings)
     try:
         await site.start()
     except OSError as error:
-        raise ConfigurationError(f"http.port: found {port}; cannot listen on {host}: {error.strerror}") from None
-    return int(runner.addresses[0][1])
+        why = os.strerror(error.errno) if error.errno else error  # asyncio puts a sentence of its own into strerror
+        raise ConfigurationError(f"{key}: found {port}; cannot listen on {host}: {why}") from None
+    port = int(runner.addresses[0][1])
+    if ingress is not None:
+        stack.push_async_callback(_drained, runner, ingress)
+    return port
+
+
+async def _drained(runner: web.AppRunner, ingress: Ingress) -> None:
+    """Lets the callbacks in hand come to their answers, before aiohttp stops reading their bodies."""
+    for site in list(runner.sites):
+        await site.stop()
+    try:
+        async with asyncio.timeout(_DRAIN):
+            await ingress.drained()
+    except TimeoutError:
+        _log.warning("process.requests_abandoned", requests=ingress.in_hand)
 
 
 async def _stopped(task: "asyncio.Task[None]", worker: Persistence) -> None:
@@ -327,21 +361,33 @@ async def _flush_for_ever(disk: Disk) -> None:
 
 @contextlib.contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT drain; a second one ends the process as it would by default: as safe as a crash."""
+    """SIGTERM and SIGINT drain; one that comes later ends the process as it would by default: as safe as a crash.
+
+    A terminal and systemd tell every process of a group, and a parent tells its children: within a second it is the
+    same wish, told twice.
+    """
     loop = asyncio.get_running_loop()
     both = (signal.SIGTERM, signal.SIGINT)
+    told: asyncio.TimerHandle | None = None
 
-    def once() -> None:
-        stop()
+    def give_up() -> None:
         for number in both:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
+
+    def once() -> None:
+        nonlocal told
+        if told is None:
+            told = loop.call_later(_SAME_WISH, give_up)
+            stop()
 
     for number in both:
         loop.add_signal_handler(number, once)
     try:
         yield
     finally:
+        if told is not None:
+            told.cancel()
         for number in both:
             loop.remove_signal_handler(number)
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -15,7 +16,7 @@ import structlog
 from hub import metrics
 from hub.errors import NotDurable, Permanent, StoreUnavailable
 from hub.events import Event
-from hub.ports import Bus, QueueSpec, Store
+from hub.ports import Bus, Claimed, QueueSpec, Store
 from workers.runner import Runner, Worker
 
 NAME: Final = "persistence"
@@ -24,7 +25,9 @@ _BATCH: Final = 500
 _PREFETCH: Final = 1000  # two batches: one is handled while the next arrives
 _SEALED_AT_ONCE: Final = 200
 _RELAYED_AT_ONCE: Final = 500
-_LEASE: Final = 30.0
+_LEASE: Final = 15.0  # seconds for which derived events are ours to publish; those of a killed process wait as long
+_IN_TIME: Final = 9.0  # seconds of the lease in which a publish may begin: it takes five, and the removal follows
+_PATIENCE: Final = 8.0  # seconds that a stopping worker gives a publish that is under way
 _SWEEP: Final = 0.1  # seconds between two looks for calls that are due, at least
 _LONGEST_WAIT: Final = 2.0  # another process may have planned something that this one does not know of
 _AFTER_FAILURE: Final = 1.0
@@ -42,6 +45,10 @@ class Persistence:
         self._clock = clock
         self._planned = asyncio.Event()
         self._derived = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._claimed: list[Claimed] = []
+        self._claimed_at = 0.0
+        self._durable: list[int] = []
         worker = Worker(NAME, QUEUE, self.handle, batch=batch, prefetch=min(_PREFETCH, 2 * batch))
         self.runner = Runner(worker, bus, clock=clock)
 
@@ -58,19 +65,27 @@ class Persistence:
         return {event_id: Permanent(reason) for event_id, reason in applied.refused.items()}
 
     async def run(self) -> None:
-        """Works until ``stop``; the sealer and the relay end with it."""
+        """Works until ``stop``; the sealer and the relay end with it, and it with them."""
         loops = [asyncio.create_task(loop(), name=loop.__name__) for loop in (self._seal, self._relay)]
+        for loop in loops:
+            loop.add_done_callback(lambda _: self.stop())  # ended by a defect: nobody would seal, or tell
         try:
             await self.runner.run()
         finally:
+            self.stop()
+            await asyncio.wait(loops, timeout=_PATIENCE)
             for loop in loops:
                 loop.cancel()
-            for loop in loops:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await loop
+            await asyncio.wait(loops)
+        for loop in loops:
+            if not loop.cancelled():
+                loop.result()
 
     def stop(self) -> None:
-        """Asks ``run`` to finish the batch in hand and return."""
+        """Asks ``run`` to finish what is in hand, a batch and a publish, and return."""
+        self._stopping.set()
+        self._planned.set()
+        self._derived.set()
         self.runner.stop()
 
     async def _seal(self) -> None:
@@ -85,7 +100,7 @@ class Persistence:
         """Seals what is due; returns the seconds until the next call is."""
         upto = self.runner.watermark()
         if upto is None:
-            return _LONGEST_WAIT
+            return _SWEEP
         sealed = await self._store.seal(upto, _SEALED_AT_ONCE)
         if sealed:
             metrics.sealed.inc(sealed)
@@ -100,28 +115,45 @@ class Persistence:
         await self._for_ever(self._relay_some, self._derived, "relay")
 
     async def _relay_some(self) -> float:
-        claimed = await self._store.claim(self._clock(), _RELAYED_AT_ONCE, _LEASE)
-        if not claimed:
-            return _LONGEST_WAIT
-        await self._bus.publish([one.message for one in claimed])
-        await self._store.published([one.seq for one in claimed])
-        metrics.relayed.inc(len(claimed))
+        """Publishes the oldest derived events; returns the seconds until it is worth another look."""
+        if not self._durable:
+            if not self._claimed:
+                self._claimed_at = monotonic()
+                self._claimed = await self._store.claim(self._clock(), _RELAYED_AT_ONCE, _LEASE)
+            if not self._claimed:
+                return _LONGEST_WAIT
+            age = monotonic() - self._claimed_at
+            if age > _IN_TIME:
+                # Too late to be sure that nobody else has them before we are done. What was derived later must not
+                # overtake them either, so we wait until they can be claimed again.
+                if age > _LEASE:
+                    self._claimed = []
+                return max(0.0, _LEASE - age)
+            await self._bus.publish([one.message for one in self._claimed])
+            self._durable, self._claimed = [one.seq for one in self._claimed], []
+        await self._store.published(self._durable)
+        metrics.relayed.inc(len(self._durable))
+        self._durable = []
         return 0
 
     async def _for_ever(self, step: Callable[[], Awaitable[float]], wake: asyncio.Event, name: str) -> None:
         """Repeats ``step``, which says how long to wait; woken early by ``wake``; failures are waited out."""
-        while True:
+        while not self._stopping.is_set():
             wake.clear()
             try:
                 wait = await step()
             except (StoreUnavailable, NotDurable) as error:
                 _log.warning("persistence.waiting", what=name, reason=str(error))
-                wait = _AFTER_FAILURE
-                await asyncio.sleep(wait)
+                await _first(self._stopping, _AFTER_FAILURE)
                 continue
             if wait <= 0:
                 continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), min(wait, _LONGEST_WAIT))
+            await _first(wake, min(wait, _LONGEST_WAIT))
             if wake is self._planned:
-                await asyncio.sleep(_SWEEP)  # a busy queue plans all the time: look in steps, not for each batch
+                await _first(self._stopping, _SWEEP)  # a busy queue plans all the time: look in steps
+
+
+async def _first(event: asyncio.Event, seconds: float) -> None:
+    """Waits for the event, or as long."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

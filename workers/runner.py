@@ -8,22 +8,24 @@ push a queue's messages through the retry ladder.
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from hub import metrics, retry
 from hub.calls.facts import received_at
-from hub.errors import BusClosed, StoreUnavailable, Undecodable
+from hub.errors import BusClosed, NotDurable, StoreUnavailable, Undecodable
 from hub.events import Event, to_event
 from hub.ports import Ack, Bus, DeadLetter, Delivery, Outcome, QueueSpec, Retry, Snooze, Subscription
 
 _PATIENCE: Final = 15.0  # seconds that a stopping worker gives the batch in hand
 _IDLE: Final = 0.1  # seconds without a delivery after which the queue counts as empty
+_SILENCE: Final = 0.3  # seconds: three looks without a delivery
+_AFTER_OUTAGE: Final = 5.0  # longer than the outbox's relay sleeps
 _PAUSE: Final = (0.25, 10.0)
 _log = structlog.get_logger("worker")
 
@@ -64,6 +66,9 @@ class Runner:
         self._subscription: Subscription | None = None
         self._waiting_since: float | None = None
         self._reached: datetime | None = None
+        self._lost = True
+        self._patience = 0.0  # at the first registration
+        self._distrusted_until = 0.0
 
     @property
     def registered(self) -> bool:
@@ -79,12 +84,13 @@ class Runner:
         """Up to when every event that reached the queue has been handled; None where that is not known.
 
         It is now while the queue has nothing for us, and the receipt of the oldest event of the last batch while we
-        work through a backlog. What a timer concludes from silence holds only up to here.
+        work through a backlog. What a timer concludes from silence holds only up to here. For some seconds after an
+        outage it is not known: what the ingress kept meanwhile is on its way.
         """
-        if not self.registered:
+        if not self.registered or monotonic() < self._distrusted_until:
             return None
         waiting = self._waiting_since
-        if waiting is not None and monotonic() - waiting > _IDLE:
+        if waiting is not None and not self._lost and monotonic() - waiting > _SILENCE:
             return self._clock()
         return self._reached
 
@@ -96,72 +102,109 @@ class Runner:
         """Works until stopped. What is in hand is finished, what is not goes back to the queue."""
         await self._bus.declare([self.worker.queue])
         self._subscription = subscription = self._bus.subscribe(self.worker.queue.name, self.worker.prefetch)
-        stopping = asyncio.create_task(self._stopping.wait())
         try:
             while not self._stopping.is_set():
-                self._waiting_since = monotonic()
-                fetching = asyncio.create_task(subscription.fetch(self.worker.batch))
-                await asyncio.wait((fetching, stopping), return_when=asyncio.FIRST_COMPLETED)
-                if not fetching.done():
-                    fetching.cancel()
-                    await asyncio.wait((fetching,))
-                    break
-                self._waiting_since = None
-                await self._finish(subscription, fetching.result())
+                deliveries = await self._next(subscription)
+                await self._finish(subscription, deliveries)
         except BusClosed:
             _log.info("worker.bus_closed", worker=self.worker.name)
         finally:
-            stopping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await stopping
             await subscription.close()
+
+    async def _next(self, subscription: Subscription) -> list[Delivery]:
+        """Waits for the next batch; empty once stopped."""
+        self._waiting_since = monotonic()
+        fetching = asyncio.create_task(subscription.fetch(self.worker.batch))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while not (fetching.done() or stopping.done()):
+                await asyncio.wait((fetching, stopping), timeout=_IDLE, return_when=asyncio.FIRST_COMPLETED)
+                self._look(subscription)
+            self._look(subscription)
+            return fetching.result() if fetching.done() else []
+        finally:
+            self._waiting_since = None
+            await _ended(fetching, stopping)
+
+    def _look(self, subscription: Subscription) -> None:
+        """Silence counts from the registration: what waited for us meanwhile is on its way only then."""
+        if not subscription.registered:
+            self._lost = True
+            self._waiting_since = monotonic()
+        elif self._lost:
+            self._lost = False
+            self._distrusted_until = monotonic() + self._patience
+            self._patience = _AFTER_OUTAGE
 
     async def _finish(self, subscription: Subscription, deliveries: list[Delivery]) -> None:
         """Handles a batch; a stop in the middle lets it finish, within limits."""
+        if not deliveries:
+            return
         batch = asyncio.create_task(self._batch(subscription, deliveries))
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait((batch, stopping), return_when=asyncio.FIRST_COMPLETED)
-            done, _ = await asyncio.wait((batch,), timeout=_PATIENCE if self._stopping.is_set() else None)
-            if not done:
+            await asyncio.wait((batch,), timeout=_PATIENCE)  # no wait at all, unless we are being stopped
+            if batch.done():
+                batch.result()
+            else:
                 _log.warning("worker.batch_abandoned", worker=self.worker.name, deliveries=len(deliveries))
         finally:
-            stopping.cancel()
-            if not batch.done():
-                batch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(stopping, return_exceptions=True)
-                await batch
+            await _ended(batch, stopping)
 
     async def _batch(self, subscription: Subscription, deliveries: list[Delivery]) -> None:
         began = perf_counter()
         decoded, outcomes = _decode(deliveries)
         events = [event for _, event in decoded]
         now = self._clock()
-        self._reached = min([now, *(received_at(event) for event in events)])
-        failures = await self._handle(events) if events else {}
+        self._reached = min((_receipt(event, now) for event in events), default=now)
+        try:
+            failures = await self._handle(events) if events else {}
+        except StoreUnavailable as error:
+            _log.info("worker.put_back", worker=self.worker.name, deliveries=len(decoded), reason=str(error))
+            decoded, failures = [], {}
         now = self._clock()
         for delivery, event in decoded:
             failure = failures.get(event.id)
             outcomes.append((delivery, Ack() if failure is None else _outcome(failure, delivery.attempt, now)))
-        await subscription.settle(outcomes)
+        await self._settle(subscription, outcomes)
         self._report(outcomes, perf_counter() - began)
 
+    async def _settle(self, subscription: Subscription, outcomes: list[tuple[Delivery, Outcome]]) -> None:
+        """Settles a batch. What was decided stays decided while the bus cannot write it down."""
+        pauses = _pauses()
+        while outcomes:
+            try:
+                return await subscription.settle(outcomes)
+            except NotDurable as error:
+                if self._stopping.is_set():
+                    _log.warning("worker.not_settled", worker=self.worker.name, reason=str(error))
+                    return None
+                await self._pause(next(pauses), error)
+        return None
+
     async def _handle(self, events: Sequence[Event]) -> Mapping[str, Exception]:
-        """What went wrong, by event id. Waits for the store as long as it is away."""
-        pause, longest = _PAUSE
+        """What went wrong, by event id. Waits for the store as long as it is away.
+
+        Raises:
+            StoreUnavailable: we are being stopped and it still is: nothing is decided, the events go back as they are.
+        """
+        pauses = _pauses()
         while True:
             try:
                 return await self.worker.handle(events)
             except StoreUnavailable as error:
                 if self._stopping.is_set():
-                    return {event.id: error for event in events}
-                _log.warning("worker.paused", worker=self.worker.name, reason=str(error), again_in=round(pause, 2))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.5, 1.5))  # noqa: S311
-                pause = min(pause * 2, longest)
+                    raise
+                await self._pause(next(pauses), error)
             except Exception as error:  # noqa: BLE001  whatever a handler raises is planned by its name
                 return await self._one_by_one(events, error)
+
+    async def _pause(self, seconds: float, error: Exception) -> None:
+        """Waits, or is stopped."""
+        _log.warning("worker.paused", worker=self.worker.name, reason=str(error), again_in=round(seconds, 2))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _one_by_one(self, events: Sequence[Event], error: Exception) -> Mapping[str, Exception]:
         """Finds the guilty: one event that fails must not fail its neighbours."""
@@ -189,6 +232,29 @@ class Runner:
                     outcome=name,
                     reason=outcome.reason[:500],
                 )
+
+
+async def _ended(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancels what still runs, and waits for its end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between two tries, growing, spread so that many workers do not come back at once."""
+    pause, longest = _PAUSE
+    while True:
+        yield pause * random.uniform(0.5, 1.5)  # noqa: S311  no secret hangs on it
+        pause = min(pause * 2, longest)
+
+
+def _receipt(event: Event, now: datetime) -> datetime:
+    """When the event was received; a stranger's may say something that is no time, which is its handler's to refuse."""
+    try:
+        return min(now, received_at(event))
+    except ValueError:
+        return now
 
 
 def _decode(deliveries: Sequence[Delivery]) -> tuple[list[tuple[Delivery, Event]], list[tuple[Delivery, Outcome]]]:

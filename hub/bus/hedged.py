@@ -20,8 +20,9 @@ from hub.events import Message
 from hub.ports import Bus
 
 _BATCH: Final = 200
-_LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 2.0
 _FIRST_PAUSE: Final = 0.25
+_LOOK_AGAIN: Final = 2.0  # seconds: a process that was killed while it relayed has left claims that run out
 _log = structlog.get_logger("outbox")
 
 
@@ -57,13 +58,19 @@ class Hedge:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Makes events durable. Raises NotDurable where neither the bus nor the outbox could take them."""
-        why = self._shortcut()
+        why, asked = self._shortcut(), None
         if why is None:
-            why = await self._confirmed(messages)
-        if why is not None:
+            asked = asyncio.create_task(self._bus.publish(messages))
+            why = await self._confirmed(asked)
+        if why is None:
+            return
+        try:
             await self._disk.keep(messages)
-            metrics.outbox_taken.labels(why).inc(len(messages))
-            self._kept.set()
+        except NotDurable as refusal:
+            await self._after_all(messages, asked, refusal)
+            return
+        metrics.outbox_taken.labels(why).inc(len(messages))
+        self._kept.set()
 
     async def nudge(self) -> None:
         """Something was put into the outbox by other means."""
@@ -84,20 +91,32 @@ class Hedge:
             return "bus_down"
         return "share" if random.random() < self._share else None  # noqa: S311  no secret hangs on it
 
-    async def _confirmed(self, messages: Sequence[Message]) -> str | None:
+    async def _confirmed(self, asked: "asyncio.Task[None]") -> str | None:
         """None once the bus has confirmed; else why the outbox has to take the events."""
-        task = asyncio.create_task(self._bus.publish(messages))
-        done, _ = await asyncio.wait((task,), timeout=self._bound)
+        done, _ = await asyncio.wait((asked,), timeout=self._bound)
         if not done:
-            self._late.add(task)
-            task.add_done_callback(self._forget)
+            self._late.add(asked)
+            asked.add_done_callback(self._forget)
             return "late"
-        error = task.exception()
+        if asked.cancelled():
+            return "refused"
+        error = asked.exception()
         if error is None:
             return None
         if not isinstance(error, NotDurable):
             _log.error("outbox.publish_failed", error=repr(error))
         return "refused"
+
+    async def _after_all(
+        self, messages: Sequence[Message], asked: "asyncio.Task[None] | None", refusal: NotDurable
+    ) -> None:
+        """The outbox does not take the events: the bus is asked where it was not, and waited for where it is late."""
+        if asked is None:
+            asked = asyncio.create_task(self._bus.publish(messages))
+        await asyncio.wait((asked,))
+        error = "cancelled" if asked.cancelled() else asked.exception()
+        if error is not None:
+            raise NotDurable(f"{refusal}; the bus: {error}")
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._late.discard(task)
@@ -107,20 +126,26 @@ class Hedge:
     async def _relay_for_ever(self) -> None:
         pause = _FIRST_PAUSE
         while True:
-            await self._kept.wait()
             self._kept.clear()
             try:
                 while await self._relay_some():
                     pause = _FIRST_PAUSE
-            except NotDurable as error:
-                _log.warning("outbox.waiting", reason=str(error), again_in=round(pause, 2))
+            except Exception as error:  # noqa: BLE001  whatever it is, the events must not wait for a restart
+                _log.warning("outbox.waiting", reason=str(error) or repr(error), again_in=round(pause, 2))
+                metrics.outbox_rows.set(await self._rows())
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
-                self._kept.set()
+                continue
             metrics.outbox_rows.set(await self._rows())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN):  # wait_for swallows a cancellation that meets the event
+                    await self._kept.wait()
 
     async def _relay_some(self) -> int:
         """Hands the oldest events over; returns how many. Raises NotDurable where the bus does not take them."""
+        up, trouble = self._bus.state()
+        if not up and await self._disk.waiting():
+            raise NotDurable(trouble)
         claimed = await self._disk.claim(_BATCH)
         if not claimed:
             return 0

@@ -16,7 +16,6 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection as PikaConnection
 from aiormq.abc import AbstractConnection
-from aiormq.exceptions import AMQPError
 from yarl import URL
 
 from hub.bus.publisher import is_blocked
@@ -48,7 +47,7 @@ async def broken_by() -> AsyncIterator[None]:
         if _is_being_cancelled():
             raise
         raise Broken("the connection was closed") from None
-    except (AMQPError, OSError, TimeoutError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a peer's nonsense comes out of the library as anything at all
         if _is_being_cancelled():
             raise asyncio.CancelledError from error
         raise Broken(f"{type(error).__name__}: {error}") from error

@@ -6,19 +6,19 @@ topology is declared anew on each connection (``hub.bus.topology``), so a delete
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, TypeVar, cast
 
 import structlog
 from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
 
-from hub.bus import topology
+from hub.bus import letters, topology
 from hub.bus.consumer import RabbitSubscription
 from hub.bus.link import Broken, Link, Pause, broken_by
 from hub.bus.publisher import Publisher, is_blocked
 from hub.bus.tasks import end
-from hub.bus.wire import publication, received
+from hub.bus.wire import Received, publication
 from hub.errors import NotDurable
 from hub.events import Message
 from hub.ports import Dead, Depth, QueueSpec
@@ -120,14 +120,28 @@ class RabbitBus:
         in_hand = sum(one.in_hand for one in self._subscriptions if one.queue == queue)
         return Depth(ready=ready, in_flight=in_hand + sum(count or 0 for count in waiting), dead=dead or 0)
 
-    async def dead(self, queue: str, limit: int = 50) -> list[Dead]:
-        """The oldest dead letters.
+    async def dead(
+        self, queue: str, limit: int = 50, after: str | None = None, where: Callable[[Dead], bool] | None = None
+    ) -> list[Dead]:
+        """The oldest dead letters. Who looks at the same moment sees those that are left."""
+        place = letters.place(after)
+        return await self._ask(lambda connection: letters.look(connection, queue, limit, place, where))
 
-        They are got and not acknowledged, on a channel of their own; when that is closed they return to their places.
-        Who looks at the same moment sees those that are left.
-        """
-        found = await self._ask(lambda connection: topology.peek(connection, topology.dead_queue(queue), limit))
-        return [Dead(one.message, one.reason, one.attempt, one.died_at) for one in map(received, found)]
+    async def requeue(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
+        """Publishes dead letters to their work queue, and takes them out once that is confirmed."""
+
+        async def move(found: Sequence[Received]) -> list[str | None]:
+            return await self._publisher.deliver([one.revived(queue) for one in found])
+
+        return await self._ask(lambda connection: letters.take(connection, queue, ids, limit, move))
+
+    async def discard(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
+        """Takes dead letters out, and puts them nowhere."""
+
+        async def forget(found: Sequence[Received]) -> list[str | None]:
+            return [None] * len(found)
+
+        return await self._ask(lambda connection: letters.take(connection, queue, ids, limit, forget))
 
     def state(self) -> tuple[bool, str]:
         """Whether messages can be published now, and one line that says why not."""

@@ -8,7 +8,6 @@ is renewed its deliveries are its own; when it has expired, or its process has e
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ import orjson
 from hub.bus.patterns import matches
 from hub.errors import NotDurable
 from hub.events import Message
-from hub.ports import Dead, Depth, QueueSpec
+from hub.ports import HISTORY, HISTORY_REASON, Depth, QueueSpec
 
 DELIVERY_LIMIT: Final = 20
 """Returned more often than this by consumers that ended without a word, a delivery is suspected of ending them."""
@@ -55,6 +54,7 @@ MIGRATIONS: Final = (
     CREATE INDEX deliveries_in_order ON deliveries (queue, state, message);
     CREATE INDEX deliveries_waiting ON deliveries (queue, available_at) WHERE state = 'waiting'
     """,
+    "ALTER TABLE deliveries ADD COLUMN history TEXT",  # failed attempts: [[Unix milliseconds, reason], …]
 )
 
 _UNROUTED_QUEUE: Final = 0
@@ -79,6 +79,11 @@ _CLEAN = """
 _PARK = """
     UPDATE deliveries SET state = 'waiting', available_at = ?, attempt = ?, reason = ?, consumer = NULL
     WHERE message = ? AND consumer = ? AND state = 'in_hand'"""
+_REMEMBER = f"""
+    UPDATE deliveries SET history = json_insert(
+        CASE WHEN json_array_length(history) >= {HISTORY} THEN json_remove(history, '$[0]')
+        ELSE coalesce(history, '[]') END, '$[#]', json_array(?, ?))
+    WHERE message = ? AND consumer = ? AND state = 'in_hand' AND attempt < ?"""  # noqa: S608  ours
 _BURY = """
     UPDATE deliveries SET state = 'dead', died_at = ?, attempt = ?, reason = ?, consumer = NULL
     WHERE message = ? AND consumer = ? AND state = 'in_hand'"""
@@ -88,9 +93,6 @@ _RETURN = """
 _SUSPECT = """
     UPDATE deliveries SET state = 'dead', reason = 'delivery_limit', died_at = ?
     WHERE queue = ? AND state = 'ready' AND returned > ?"""
-_DEAD = """
-    SELECT routing_key, headers, body, reason, attempt, died_at FROM deliveries JOIN messages ON id = message
-    WHERE queue = ? AND state = 'dead' ORDER BY message LIMIT ?"""
 
 
 def declare(connection: sqlite3.Connection, specs: Sequence[QueueSpec]) -> None:
@@ -212,8 +214,9 @@ def take(
 
 @dataclass(slots=True)
 class Verdicts:
-    """What becomes of deliveries: ``parked`` and ``dead`` are (Unix time, attempt, reason, message id)."""
+    """What becomes of deliveries at ``now``: ``parked`` and ``dead`` are (Unix time, attempt, reason, message id)."""
 
+    now: float
     acked: list[int] = field(default_factory=list)
     parked: list[tuple[float, int, str, int]] = field(default_factory=list)
     dead: list[tuple[float, int, str, int]] = field(default_factory=list)
@@ -228,9 +231,22 @@ def settle(connection: sqlite3.Connection, consumer: int, verdicts: Verdicts) ->
     if verdicts.acked:
         ids = orjson.dumps(verdicts.acked).decode()
         connection.execute(_ACK, (ids, consumer))
-        connection.execute(_CLEAN, (ids,))
+        clean(connection, ids)
+    failed_at = int(verdicts.now * 1000)
+    connection.executemany(
+        _REMEMBER,
+        [
+            (failed_at, reason[:HISTORY_REASON], message, consumer, attempt)
+            for _, attempt, reason, message in verdicts.parked
+        ],
+    )
     connection.executemany(_PARK, [(*row, consumer) for row in verdicts.parked])
     connection.executemany(_BURY, [(*row, consumer) for row in verdicts.dead])
+
+
+def clean(connection: sqlite3.Connection, messages: str) -> None:
+    """Deletes those messages, a JSON list of ids, that lie in no queue any more."""
+    connection.execute(_CLEAN, (messages,))
 
 
 def renew(connection: sqlite3.Connection, process: str, *, now: float, lease: float) -> list[tuple[int, str, bool]]:
@@ -274,12 +290,3 @@ def depth(connection: sqlite3.Connection, name: str) -> Depth:
         in_flight=counts.get("in_hand", 0) + counts.get("waiting", 0),
         dead=counts.get("dead", 0),
     )
-
-
-def dead(connection: sqlite3.Connection, name: str, limit: int) -> list[Dead]:
-    """The dead letters of a queue, oldest message first."""
-    letters = connection.execute(_DEAD, (queue_id(connection, name), limit))
-    return [
-        Dead(Message(key, orjson.loads(headers), body), reason, attempt, datetime.fromtimestamp(died_at, UTC))
-        for key, headers, body, reason, attempt, died_at in letters
-    ]

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 import orjson
 import structlog
 
-from hub.bus import rows
+from hub.bus import dead_rows, rows
 from hub.bus.inbox import Inbox
 from hub.bus.tasks import end
 from hub.bus.wakeup import Wakeup
@@ -97,9 +97,22 @@ class SqliteBus:
         """Counts of the queue now; in flight is what consumers have in hand and what waits for a retry."""
         return await self.journal.run(partial(rows.depth, name=queue))
 
-    async def dead(self, queue: str, limit: int = 50) -> list[Dead]:
+    async def dead(
+        self, queue: str, limit: int = 50, after: str | None = None, where: Callable[[Dead], bool] | None = None
+    ) -> list[Dead]:
         """The dead letters of the oldest messages."""
-        return await self.journal.run(partial(rows.dead, name=queue, limit=limit))
+        place = dead_rows.place(after)
+        return await self.journal.run(partial(dead_rows.dead, name=queue, limit=limit, after=place, where=where))
+
+    async def requeue(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
+        """Makes dead letters ready again, at their old places, in one transaction."""
+        row, count = await self.journal.run(partial(dead_rows.requeue, name=queue, ids=ids, limit=limit))
+        self.committed({row})
+        return count
+
+    async def discard(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
+        """Forgets dead letters, in one transaction."""
+        return await self.journal.run(partial(dead_rows.discard, name=queue, ids=ids, limit=limit))
 
     def state(self) -> tuple[bool, str]:
         """Whether the last write could be synced, and one line that says why not."""
@@ -210,7 +223,7 @@ class SqliteSubscription:
         verdicts: dict[int, rows.Verdicts] = {}
         for delivery, outcome in outcomes:
             consumer, message = delivery.tag
-            _judge(verdicts.setdefault(consumer, rows.Verdicts()), message, delivery.attempt, outcome, now)
+            _judge(verdicts.setdefault(consumer, rows.Verdicts(now)), message, delivery.attempt, outcome, now)
         settling = [self._settle(consumer, verdict) for consumer, verdict in verdicts.items()]
         # Shielded: the write is under way and will free its room in our hand, whether anybody still waits or not.
         await asyncio.gather(*map(asyncio.shield, settling))
@@ -258,8 +271,8 @@ class SqliteSubscription:
             self._news.clear()
             try:
                 pause = await self._take()
-            except (NotDurable, sqlite3.Error) as error:
-                log.warning("bus.take_failed", queue=self._queue, error=str(error))
+            except Exception as error:  # noqa: BLE001  whatever it is, the queue must not wait for a restart
+                log.warning("bus.take_failed", queue=self._queue, error=str(error) or repr(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._news.wait()

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import (
     ChannelAccessRefused,
     ChannelLockedResource,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
 )
-from pamqp import commands as spec
 
 from hub.events import EXCHANGE, UNROUTED
 from hub.ports import QueueSpec
@@ -155,21 +154,6 @@ async def counts(connection: AbstractConnection, names: Sequence[str]) -> list[i
         else:
             found.append(answer.message_count or 0)
     await close_channel(channel)
-    return found
-
-
-async def peek(connection: AbstractConnection, queue: str, limit: int) -> list[DeliveredMessage]:
-    """The oldest messages of a queue, which return to their places when the channel they were got on is closed."""
-    channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
-    found: list[DeliveredMessage] = []
-    try:
-        while len(found) < limit:
-            got = await channel.basic_get(queue, timeout=RPC_TIMEOUT)
-            if isinstance(got.delivery, spec.Basic.GetEmpty):
-                break
-            found.append(got)
-    finally:
-        await close_channel(channel)
     return found
 
 

@@ -1,18 +1,21 @@
 """Messages as AMQP carries them: CloudEvents 1.0 in binary mode, and the headers that a parked or dead copy adds.
 
 A copy keeps the body and the headers of what it is a copy of; what the hub adds begins with ``x-trunkline-``:
-``attempt``, ``reason``, ``routing-key`` (what it was published with), ``not-before``, ``died-at`` (Unix milliseconds).
+``attempt``, ``reason``, ``routing-key`` (what it was published with), ``not-before`` (Unix milliseconds), ``died-at``
+(Unix microseconds: it orders the dead letters), ``history`` (the failed attempts, as JSON ``[[Unix milliseconds,
+reason], …]``).
 """
 
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 from uuid import uuid4
 
+import orjson
 import pamqp.frame
 from aiormq.abc import DeliveredMessage
 from pamqp import commands as spec
@@ -21,14 +24,19 @@ from pamqp.common import FieldValue
 from pamqp.header import ContentHeader
 
 from hub.events import APP_ID, EXCHANGE, JSON, Message, moment
+from hub.ports import HISTORY as REMEMBERED, HISTORY_REASON, Dead, Failure
 
 ATTEMPT: Final = "x-trunkline-attempt"
 REASON: Final = "x-trunkline-reason"
 ROUTING_KEY: Final = "x-trunkline-routing-key"
 NOT_BEFORE: Final = "x-trunkline-not-before"
 DIED_AT: Final = "x-trunkline-died-at"
+HISTORY: Final = "x-trunkline-history"
 DELIVERY_LIMIT: Final = "delivery_limit"
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_SECOND: Final = 253_402_300_799  # of the year 9999
+_MILLISECONDS, _MICROSECONDS = 1_000, 1_000_000
 _LONGEST_REASON: Final = 1000  # a header does not span frames
 
 # The broker's own notes. Republished they mislead it: x-death makes 3.x see a cycle and drop, CC and BCC route again.
@@ -156,17 +164,35 @@ class Received:
     @property
     def died_at(self) -> datetime:
         """When it died: by the hub's note, else by the broker's, else when it was published."""
-        noted = self.headers.get(DIED_AT)
-        if isinstance(noted, int):
-            return datetime.fromtimestamp(noted / 1000, UTC)
-        candidates = (_last_death(self.headers).get("time"), self.properties.timestamp)
+        noted = _noted(self.headers.get(DIED_AT), _MICROSECONDS)
+        candidates = (noted, _last_death(self.headers).get("time"), self.properties.timestamp)
         when = next((one for one in candidates if isinstance(one, datetime)), datetime.fromtimestamp(0, UTC))
         return when.astimezone(UTC)
 
-    def copy(self, queue: str, notes: Mapping[str, FieldValue]) -> Copy:
+    @property
+    def history(self) -> tuple[Failure, ...]:
+        """Its failed attempts, oldest first."""
+        return tuple(
+            Failure(at, reason) for ms, reason in self._remembered() if (at := _noted(ms, _MILLISECONDS)) is not None
+        )
+
+    def dead(self) -> Dead:
+        """It as a dead letter; its place among the others is when it died."""
+        letter = Dead(self.message, self.reason, self.attempt, self.died_at, self.history)
+        return replace(letter, cursor=f"{microseconds(letter.died_at)}.{letter.id}")
+
+    def _remembered(self) -> list[tuple[int, str]]:
+        try:
+            noted = orjson.loads(self.headers.get(HISTORY) or "[]")
+            return [(at, str(reason)) for at, reason in noted]
+        except (TypeError, ValueError):  # not as we write it: a stranger's
+            return []
+
+    def copy(self, queue: str, notes: Mapping[str, FieldValue], without: Sequence[str] = ()) -> Copy:
         """The same message for another queue, with ``notes`` beside its headers."""
         given = self.properties
-        headers = {key: value for key, value in self.headers.items() if not _is_bookkeeping(key)}
+        left = {key: value for key, value in self.headers.items() if key not in without}
+        headers = {key: value for key, value in left.items() if not _is_bookkeeping(key)}
         headers |= {ROUTING_KEY: self.message.routing_key, **notes}
         properties = spec.Basic.Properties(  # without expiration and user_id: they would bind us, not its sender
             content_type=given.content_type,
@@ -187,14 +213,18 @@ class Received:
         notes: dict[str, FieldValue] = {ATTEMPT: attempt, REASON: reason[:_LONGEST_REASON]}
         if not_before is not None:
             notes[NOT_BEFORE] = int(not_before * 1000)
-        copy = self.copy(queue, notes)
-        if not_before is None and copy.properties.headers is not None:
-            copy.properties.headers.pop(NOT_BEFORE, None)
-        return copy
+        if attempt > self.attempt:
+            failed = [*self._remembered(), (int(time.time() * 1000), reason[:HISTORY_REASON])]
+            notes[HISTORY] = orjson.dumps(failed[-REMEMBERED:]).decode()
+        return self.copy(queue, notes, without=() if not_before is not None else (NOT_BEFORE,))
+
+    def revived(self, queue: str) -> Copy:
+        """A copy for its work queue, as the first attempt."""
+        return self.copy(queue, {}, without=(ATTEMPT, REASON, NOT_BEFORE, DIED_AT, HISTORY))
 
     def buried(self, queue: str, reason: str) -> Copy:
         """A copy for the dead letters."""
-        died_at = int(time.time() * 1000)
+        died_at = microseconds(datetime.now(UTC))
         return self.copy(queue, {ATTEMPT: self.attempt, REASON: reason[:_LONGEST_REASON], DIED_AT: died_at})
 
 
@@ -209,6 +239,18 @@ def received(delivered: DeliveredMessage) -> Received:
     }
     routing_key = headers.get(ROUTING_KEY) or _first_key(_last_death(headers)) or delivered.routing_key or ""
     return Received(Message(str(routing_key), text, delivered.body), headers, properties)
+
+
+def microseconds(moment: datetime) -> int:
+    """Unix microseconds, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _noted(at: object, unit: int) -> datetime | None:
+    """A time as the hub notes it, in parts of a second; None where a stranger wrote something else."""
+    if not isinstance(at, int) or not 0 <= at < _LAST_SECOND * unit:
+        return None
+    return _EPOCH + timedelta(microseconds=at * _MICROSECONDS // unit)
 
 
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:

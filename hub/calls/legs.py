@@ -152,7 +152,10 @@ def named(facts: Facts) -> list[Leg]:
 
 
 def diverted(facts: Facts) -> list[Leg]:
-    """Legs that follow the end's actions of code 2, in their order, then those that only diversion events told of."""
+    """Legs that follow the end's actions of code 2, in their order, then those that only diversion events told of.
+
+    The latter in the order of receipt: nothing else is known of their order.
+    """
     listed = [
         Leg(role="agent", number=action.get("label"), duration=action.get("duration_seconds") or 0, closed=True)
         for action in facts.first("actions", "ended") or []
@@ -166,7 +169,6 @@ def diverted(facts: Facts) -> list[Leg]:
             rest = Leg(role="agent", number=number, closed=facts.has("ended"))
             told.append(rest)
         (rest.picked if event.verb == "answered" else rest.missed).setdefault("", event.time)
-    told.sort(key=lambda leg: (not leg.missed, leg.number or ""))
     return listed + [leg for leg in told if not _absorbed(leg, listed)]
 
 

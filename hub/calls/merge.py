@@ -45,7 +45,8 @@ def _party(record: dict[str, Any], name: str, value: Any) -> int:
     if known is None:
         record[name] = dict(value)
         return 0
-    if known.get("number") != value.get("number") or known.get("withheld") != value.get("withheld"):
+    same = known.get("number") == value.get("number") or (known.get("e164") or 0) == (value.get("e164") or 1)
+    if not same or known.get("withheld") != value.get("withheld"):
         return 1
     record[name] = {**value, **known}
     return 0

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import Abort, TyperException
 
-from hub.cli import checks, configuration, reading, serving, simulating, vendor
+from hub.cli import checks, configuration, dead, quarantine, reading, serving, simulating, vendor
 from hub.cli.shared import State
 from hub.errors import ConfigurationError, TrunklineError
 
@@ -15,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # [worker] is a table of the file, not a colour
     help="The event-driven hub between call-centre telephone vendors and everything else.",
 )
 
@@ -37,6 +39,8 @@ app.command("simulate")(simulating.simulate)
 app.command("calls")(reading.calls)
 app.command("explain")(reading.explain)
 app.command("doctor")(checks.doctor)
+app.add_typer(dead.app, name="dead")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(vendor.app, name="vendor")
 app.add_typer(configuration.app, name="config")
 app.add_typer(checks.db, name="db")
@@ -45,14 +49,24 @@ app.add_typer(checks.db, name="db")
 def main() -> None:
     """Runs a command; ends the process with its exit code."""
     try:
-        app()
+        status = app(standalone_mode=False)  # so that a wrong usage is told in one line, like a wrong configuration
+    except TyperException as error:
+        message = error.format_message()
+        if message.startswith("Usage:"):  # no command at all: the help is the answer
+            typer.echo(message, err=True)
+        else:
+            _complain(" ".join(message.split()))
+        sys.exit(2)
+    except Abort:
+        sys.exit(1)
     except ConfigurationError as error:
         _complain(error)
         sys.exit(2)
     except TrunklineError as error:
         _complain(error)
         sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
-def _complain(error: Exception) -> None:
+def _complain(error: Exception | str) -> None:
     typer.echo(f"trunkline: {error}", err=True)

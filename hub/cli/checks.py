@@ -17,7 +17,7 @@ from hub.store.upgrade import pending, upgrade
 from hub.wiring import make_bus, make_gates, make_store
 from workers.persistence import QUEUE
 
-db = typer.Typer(no_args_is_help=True, help="The database's schema.")
+db = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database's schema.")
 
 _PATIENCE: Final = 5.0
 _LITTLE: Final = 0.1  # of the disk
@@ -72,7 +72,10 @@ async def _broker(settings: Settings) -> str:
 
 async def _bindings(settings: Settings) -> str:
     async def measure(bus: Bus) -> str:
-        depth = await bus.depth(QUEUE.name)
+        try:
+            depth = await bus.depth(QUEUE.name)
+        except NotDurable as error:
+            raise NotDurable(f"{error}; the ingress and the workers make it when they start") from None
         return f"{QUEUE.name}: {depth.ready} ready, {depth.in_flight} in flight, {depth.dead} dead"
 
     return await _with_bus(settings, measure)
@@ -111,7 +114,7 @@ async def _database(settings: Settings) -> str:
 
 async def _disk(settings: Settings) -> str:
     directory = _existing(settings.outbox.path.absolute().parent)
-    if not os.access(directory, os.W_OK):
+    if not directory.is_dir() or not os.access(directory, os.W_OK):
         raise ConfigurationError(f"outbox.path: {directory} cannot be written; expected a directory of ours")
     total, _, free = shutil.disk_usage(directory)
     if free < settings.outbox.max_bytes or free < _LITTLE * total:

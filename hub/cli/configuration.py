@@ -13,7 +13,7 @@ from hub.cli.urls import callback_urls
 from hub.config import FILE, Settings, load
 from hub.errors import ConfigurationError
 
-app = typer.Typer(no_args_is_help=True, help="The configuration in force, and its schema.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The configuration in force, and its schema.")
 
 TEMPLATE = """\
 # Trunkline. Every key that is not here has the default that `trunkline config schema` shows.

@@ -10,6 +10,7 @@ import typer
 
 from hub import logs
 from hub.config import Settings, load
+from hub.configured import secrets_in
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class State:
     def settings(self) -> Settings:
         """The settings, with logging set up by them. Raises ConfigurationError."""
         settings = load(self.config)
-        logs.configure(settings.log.level, settings.log.format)
+        logs.configure(settings.log.level, settings.log.format, secrets_in(settings))
         return settings
 
 

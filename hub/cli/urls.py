@@ -47,10 +47,8 @@ def urls(settings: Settings, name: str) -> dict[str, str]:
             }
         case FocalScopeSource():
             return {"URL adapter": f"{base}{path(name, source)}?{_FOCALSCOPE}"}
-        case _ if source.CALLS_BACK:
-            return {"webhook": f"{base}{path(name, source)}"}
         case _:
-            return {}
+            return {}  # its vendor does not call back, or its callbacks are not read yet
 
 
 def callback_urls(settings: Settings) -> Iterator[str]:

@@ -19,7 +19,11 @@ from hub.simulator.driver import Result, play
 from hub.simulator.scenarios import calls, stream
 from hub.wiring import make_decoder
 
-app = typer.Typer(no_args_is_help=True, help="Set a vendor up: its URLs, its callbacks checked, a sample sent.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Set a vendor up: its URLs, its callbacks checked, a sample sent.",
+)
 
 _SAMPLES: Final = {"infocaller": "inbound-answered", "focalscope": "click-to-dial-answered"}
 _SEGMENTS: Final = 3  # callbacks, source, token; the event follows
@@ -36,13 +40,18 @@ def url(
 ) -> None:
     """Print the URLs to paste into the vendor's console."""
     settings = state(context).settings()
-    if bare:
-        typer.echo(base_url(settings) + path(source, source_named(settings, source), event))
-        return
     found = urls(settings, source)
+    if not found:
+        raise ConfigurationError(
+            f"sources.{source}: callbacks of its vendor are not read; expected infocaller or focalscope"
+        )
     wanted = {field: text for field, text in found.items() if event is None or field.lower() == event.lower()}
     if not wanted:
-        raise ConfigurationError(f"--event: found {event!r}; expected one of {', '.join(found).lower() or 'none'}")
+        raise ConfigurationError(f"--event: found {event!r}; expected one of {', '.join(found).lower()}")
+    if bare:
+        verb = None if event is None else event.lower()
+        typer.echo(base_url(settings) + path(source, source_named(settings, source), verb))
+        return
     for field, text in wanted.items():
         typer.echo(text if event is not None or len(wanted) == 1 else f"{field:<16} {text}")
 
@@ -62,11 +71,13 @@ def verify(
     configured = source_named(settings, source)
     decoder = make_decoder(source, configured)
     if decoder is None:
-        raise ConfigurationError(f"sources.{source}: its vendor does not call back; expected one that does")
+        raise ConfigurationError(
+            f"sources.{source}: callbacks of its vendor are not read; expected infocaller or focalscope"
+        )
     parts = urlsplit(callback)
     segments = parts.path.strip("/").split("/")
     good = _check_path(segments, source, [token.get_secret_value() for token in configured.tokens])
-    content = b"" if body is None else (sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes())
+    content = _content(body)
     event = segments[_SEGMENTS] if len(segments) > _SEGMENTS else None
     request = Callback(source, event, parts.query, content_type, content, datetime.now(UTC))
     try:
@@ -80,6 +91,17 @@ def verify(
         typer.echo(orjson.dumps(made.data, option=orjson.OPT_INDENT_2).decode())
     if not good:
         raise typer.Exit(1)
+
+
+def _content(body: Path | None) -> bytes:
+    if body is None:
+        return b""
+    if str(body) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return body.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"--body: found {str(body)!r}; expected a file: {error.strerror}") from None
 
 
 def _check_path(segments: list[str], source: str, tokens: list[str]) -> bool:

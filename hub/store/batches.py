@@ -61,12 +61,16 @@ def batch(dialect: str, table: Table, *names: str) -> Batch:
     return Batch(select(*cells).select_from(each).subquery("batch"), columns, dialect)
 
 
-def insert_new(dialect: str, table: Table, source: Batch) -> Insert:
-    """Inserts the batch in its order, without the rows whose key is there."""
+def insert_new(dialect: str, table: Table, source: Batch, *key: str) -> Insert:
+    """Inserts the batch in its order, without the rows whose ``key`` is there.
+
+    The key is named: a row that is in the way of another one, a drawn number that is taken say, is an error and not a
+    repetition.
+    """
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     # SQLite needs a WHERE here, or takes ON CONFLICT for a join's ON.
     rows = select(*source.rows.c).where(text("1 = 1") if dialect == "sqlite" else true())
-    return insert.from_select(list(source.columns), rows).on_conflict_do_nothing()
+    return insert.from_select(list(source.columns), rows).on_conflict_do_nothing(index_elements=key)
 
 
 async def allot(connection: AsyncConnection, count: int) -> Sequence[int | None]:

@@ -69,11 +69,15 @@ def applied(call: Touched, folded: Folded, now: datetime) -> Change:
     if before.sealed_at is None:
         if folded.wait <= 0:
             return sealed(call, folded, now)
-        plan = {"seal_at": now + timedelta(seconds=folded.wait), **NOT_SEALED}
+        due = now + timedelta(seconds=folded.wait)
+        if before.seal_at is not None and not any(map(reseals, call.new)):
+            due = before.seal_at  # a recording is no sign of life
+        plan = {"seal_at": due, **NOT_SEALED}
         return _change(call, folded, folded.record, plan)
     if any(map(reseals, call.new)):
         record = seal(folded, before.sealed_at)
-        return _change(call, folded, record, _sealing(folded, before.sealed_at), resealed_event(record, now))
+        told = _traced(resealed_event(record, now), call.new)
+        return _change(call, folded, record, _sealing(folded, before.sealed_at), told)
     # The verdict is of the events that were weighed for it: it stays until one comes that is worth telling.
     quiet = replace(folded, verdict=before.verdict, missing=tuple(orjson.loads(before.missing)))
     return _change(call, quiet, seal(quiet, before.sealed_at), _sealing(quiet, before.sealed_at))
@@ -82,7 +86,12 @@ def applied(call: Touched, folded: Folded, now: datetime) -> Change:
 def sealed(call: Touched, folded: Folded, now: datetime) -> Change:
     """When its time has come."""
     record = seal(folded, now)
-    return _change(call, folded, record, _sealing(folded, now), sealed_event(record, now))
+    return _change(call, folded, record, _sealing(folded, now), _traced(sealed_event(record, now), call.events))
+
+
+def _traced(derived: Event, causes: Sequence[Event]) -> Event:
+    """A derived event in the trace of the last event that led to it."""
+    return replace(derived, traceparent=next((event.traceparent for event in reversed(causes)), None))
 
 
 def _sealing(folded: Folded, at: datetime) -> dict[str, Any]:

@@ -39,6 +39,9 @@ class Meaning(Enum):
     BUG = auto()  # not a driver's word
 
 
+TAKEN: Final = "23505"  # unique_violation: what may be repeated is inserted ON CONFLICT DO NOTHING
+
+
 def meaning(error: BaseException) -> Meaning:
     """What follows from an error of a transaction."""
     if isinstance(error, BadData):
@@ -48,7 +51,8 @@ def meaning(error: BaseException) -> Meaning:
         return Meaning.AGAIN
     if code == READ_ONLY:
         return Meaning.READ_ONLY
-    if _is_data_error(error, code):
+    # TAKEN is a number that was drawn twice: the sequence is behind its table, for an operator to mend.
+    if code != TAKEN and _is_data_error(error, code):
         return Meaning.BAD
     if isinstance(error, DRIVERS):
         return Meaning.DOWN

@@ -40,7 +40,7 @@ class Folding:
         self._ids = batch(dialect, calls, "call_id")
         among = select(self._ids.rows.c.call_id)
         self._first = batch(dialect, calls, "call_id", "vendor", "source", "started_at", *UNFOLDED)
-        self._create = insert_new(dialect, calls, self._first).returning(calls.c.call_id)
+        self._create = insert_new(dialect, calls, self._first, "call_id").returning(calls.c.call_id)
         self._remove = delete(calls).where(calls.c.call_id.in_(among))
         self._lock = select(calls).where(calls.c.call_id.in_(among)).order_by(calls.c.call_id).with_for_update()
         self._due = select(calls).order_by(calls.c.seal_at).with_for_update(skip_locked=True)
@@ -48,7 +48,7 @@ class Folding:
 
         self._known = select(events).where(events.c.call_id.in_(among), events.c.folds).order_by(events.c.seq)
         self._kept = batch(dialect, events, *_names(events, without={"txid"}))
-        self._keep = insert_new(dialect, events, self._kept).returning(events.c.id)
+        self._keep = insert_new(dialect, events, self._kept, "id").returning(events.c.id)
 
         self._counted = batch(dialect, calls, "call_id", "repeats")
         more = self._counted.rows.c
@@ -60,7 +60,7 @@ class Folding:
         values = {name: new[name] for name in self._changed.columns if name != "call_id"}
         self._write = update(calls).where(calls.c.call_id == new.call_id).values(values)
         self._entries = batch(dialect, call_numbers, *_names(call_numbers))
-        self._enter = insert_new(dialect, call_numbers, self._entries)
+        self._enter = insert_new(dialect, call_numbers, self._entries, "number", "started_at", "call_id")
         self._leave = delete(call_numbers).where(tuple_(*call_numbers.c).in_(select(*self._entries.rows.c)))
 
     async def apply(self, connection: AsyncConnection, given: Sequence[Event], now: datetime) -> Applied:
@@ -99,7 +99,7 @@ class Folding:
             try:
                 changes.append(sealed(call, self._fold(call), now))
             except BadData as error:
-                _log.exception("call_not_sealed", call_id=call.call_id, reason=str(error))
+                _log.exception("store.call_not_sealed", call_id=call.call_id, reason=str(error))
                 unfit.append({"call_id": call.call_id})
         await self._store(connection, changes)
         if unfit:  # a later version may know how: they must not stand before all others until then

@@ -82,6 +82,7 @@ async def counts(connection: AsyncConnection) -> dict[str, int]:
         "sealed": select(func.count()).where(calls.c.sealed_at.is_not(None)),
         "outbox": select(func.count()).select_from(outbox),
         "repeats": select(func.coalesce(func.sum(calls.c.repeats), 0)),
+        "callbacks": select(func.count()).where(events.c.folds, events.c.routing_key.like("call.%")),
         "derived": select(func.count()).where(events.c.routing_key.like("call.%sealed")),
     }
     row = (

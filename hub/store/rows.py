@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
+import phonenumbers
 from sqlalchemy import Row
 
 from hub.calls import applies, key
@@ -12,9 +14,8 @@ from hub.calls.facts import received_at
 from hub.events import Event, Message, moment, timestamp, to_message
 from hub.store.failures import bad_data
 
-LONGEST_NUMBER: Final = (
-    40  # characters. E.164 has fifteen digits; what is longer is nobody's number and bursts an index
-)
+# Characters. E.164 has fifteen digits; what is longer is nobody's number and bursts an index.
+LONGEST_NUMBER: Final = 40
 _ORNAMENTS: Final = str.maketrans("", "", " +-./()")
 
 
@@ -95,11 +96,21 @@ def started_at(record: dict[str, Any], events: Iterable[Event]) -> datetime:
 
 
 def numbers(record: dict[str, Any]) -> frozenset[str]:
-    """What a call is found by: the numbers of its parties and legs, as they were sent and as E.164."""
+    """What a call is found by: the numbers of its parties and legs, as they were sent, as E.164, and national."""
     parties = [record.get("caller"), record.get("line"), record.get("callee"), *record.get("legs", ())]
-    spelled = (party.get(name) for party in parties if party for name in ("number", "e164"))
-    plain = {searchable(number) for number in spelled if isinstance(number, str)}
+    spelled = [party.get(name) for party in parties if party for name in ("number", "e164")]
+    stated = (party["e164"] for party in parties if party and isinstance(party.get("e164"), str))
+    plain = {searchable(number) for number in (*spelled, *map(national, stated)) if isinstance(number, str)}
     return frozenset(number for number in plain if 0 < len(number) <= LONGEST_NUMBER)
+
+
+@lru_cache(maxsize=4096)
+def national(e164: str) -> str | None:
+    """The number as one dials it in its own country; None where it is of none."""
+    try:
+        return phonenumbers.national_significant_number(phonenumbers.parse(e164))
+    except phonenumbers.NumberParseException:
+        return None
 
 
 def searchable(number: str) -> str:

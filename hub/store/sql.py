@@ -42,18 +42,17 @@ class SqlStore:
         self._folding = Folding(engine.dialect.name, expected, timing)
 
     async def start(self) -> None:
-        """Makes the directory that a SQLite file is to lie in; nothing is connected before it is needed.
+        """Makes a SQLite file, for its owner's eyes alone; nothing is connected before it is needed.
 
         Raises:
-            ConfigurationError: the directory cannot be made.
+            ConfigurationError: the file cannot be made.
         """
         if self._path is not None:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.touch(mode=0o600)  # SQLite gives -wal and -shm the same rights
             except OSError as error:
-                raise ConfigurationError(
-                    f"store.url: found {self._path}, whose directory cannot be made: {error}"
-                ) from error
+                raise ConfigurationError(f"store.url: found {self._path}, which cannot be made: {error}") from error
 
     async def apply(self, events: Sequence[Event], now: datetime) -> Applied:
         """Keeps each new event once, folds the calls they touch, plans their sealing, derives ``resealed``.
@@ -86,7 +85,9 @@ class SqlStore:
         """Takes derived events to publish, oldest first, for ``lease`` seconds."""
 
         async def work(connection: AsyncConnection) -> list[Claimed]:
-            free = or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= now)
+            taken = outbox.c.claimed_until
+            beyond = now + timedelta(seconds=2 * lease)  # further ahead than a lease can be: the clock was set back
+            free = or_(taken.is_(None), taken <= now, taken > beyond)
             oldest = select(outbox).where(free).order_by(outbox.c.seq).limit(limit).with_for_update(skip_locked=True)
             rows = (await connection.execute(oldest)).all()
             if rows:

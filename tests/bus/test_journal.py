@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from hub.journal import EXIT_IO_ERROR, Journal, Write
 from hub.errors import ConfigurationError, NotDurable
+from hub.journal import EXIT_IO_ERROR, Journal, Write
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",)

@@ -91,11 +91,11 @@ def test_a_copy_leaves_out_what_would_bind_or_mislead_the_broker() -> None:
     )
     headers = {"mine": "kept", "number": 7, "x-death": [{"queue": "q"}], "CC": ["elsewhere"], "x-delivery-count": 3}
     headers |= {"x-first-death-queue": "q", "x-last-death-queue": "q"}
-    copy = Received(Message("call.a.b", {}, b"body"), headers, given).parked("q.retry.5s", 2, "why", None)
+    copy = Received(Message("call.a.b", {}, b"body"), headers, given).parked("q.retry.5s", 1, "why", None)
     assert copy.properties.headers == {
         "mine": "kept",
         "number": 7,
-        "x-trunkline-attempt": 2,
+        "x-trunkline-attempt": 1,
         "x-trunkline-reason": "why",
         "x-trunkline-routing-key": "call.a.b",
     }

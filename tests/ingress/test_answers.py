@@ -272,6 +272,16 @@ async def test_the_read_api_wants_the_administrators_token(hub: Hub, authorizati
             assert answer.status == 401
 
 
+async def test_every_path_below_v1_wants_the_token_whether_or_not_something_is_there(hub: Hub) -> None:
+    for method, path in (("GET", "/v1/nothing"), ("POST", "/v1/calls"), ("GET", "/v1"), ("DELETE", "/v1/events")):
+        async with hub.session.request(method, f"{hub.url}{path}") as answer:
+            assert answer.status == 401
+        async with hub.session.request(
+            method, f"{hub.url}{path}", headers={"Authorization": f"Bearer {ADMIN}"}
+        ) as answer:
+            assert answer.status == 404
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=-1", "since=yesterday", "state=gone", "after=rubbish"])
 async def test_a_query_that_cannot_be_read_is_400_and_says_what_is_expected(hub: Hub, query: str) -> None:
     async with hub.session.get(f"{hub.url}/v1/calls?{query}", headers={"Authorization": f"Bearer {ADMIN}"}) as answer:
@@ -370,3 +380,70 @@ async def test_an_admin_listener_of_its_own_takes_the_api_off_the_door(tmp_path:
                 assert answer.status == 200
     finally:
         release_port(port)
+
+
+# --- what comes over the wire ----------------------------------------------------------------------------------------
+
+
+async def raw(hub: Hub, request: bytes, *, within: float = 20.0) -> bytes:
+    """What a raw connection answers until the hub closes it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.process.port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        async with asyncio.timeout(within):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1"])
+async def test_a_byte_that_the_vendor_left_unescaped_does_not_cost_the_event(hub: Hub, charset: str) -> None:
+    line = f"GET /callbacks/desk/{DESK_TOKEN}?Event=pickup&RequestID=51&CallID=6&Agent=José HTTP/1.1\r\n"
+    answer = await raw(hub, line.encode(charset) + b"Host: hub\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    record = await hub.call(identity("focalscope", "desk", "", "51"))
+    assert record["agent"] == {"name": "José"}
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"GET /callbacks/desk/s3cret-in-the-url HTTP/9.9.9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: hub\r\nX: " + b"s3cret" * 3000 + b"\r\n\r\n", 400),
+        (b"GET /callbacks/desk/t?x=" + b"s3cret" * 174_800 + b" HTTP/1.1\r\nHost: hub\r\n\r\n", 414),
+    ],
+)
+async def test_what_is_no_request_is_answered_with_a_fixed_line_that_echoes_nothing(
+    hub: Hub, request_bytes: bytes, status: int
+) -> None:
+    answer = await raw(hub, request_bytes)
+    assert answer.split(b" ")[1] == b"%d" % status
+    assert b"s3cret" not in answer
+    assert orjson.loads(answer.partition(b"\r\n\r\n")[2])["status"] == "refused"
+
+
+async def test_a_header_that_does_not_end_and_a_body_that_does_not_come_are_given_up(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.door._PATIENCE", 0.2)
+    monkeypatch.setattr("hub.ingress._WHOLE_BODY", 0.2)
+    assert await raw(hub, b"GET /livez HTTP/1.1\r\nHost: ") == b""
+    head = f"POST /callbacks/desk/{DESK_TOKEN} HTTP/1.1\r\nHost: hub\r\nContent-Length: 30\r\n\r\nabc"
+    assert (await raw(hub, head.encode())).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_trailing_slash_is_no_other_callback(hub: Hub) -> None:
+    status, _ = await post(hub, f"/callbacks/line-900/{TOKEN}/inicio/?num=900&id=1")
+    assert status == 200
+    status, _ = await post(hub, f"/callbacks/desk/{DESK_TOKEN}/?Event=start&CallID=1")
+    assert status == 200
+
+
+async def test_a_bad_signature_comes_before_a_wrong_address_where_signatures_are_refused(tmp_path: Path) -> None:
+    source = {"vendor": "infocaller", "tokens": [TOKEN], "lines": {"123456789": "3956"}, "allow": ["192.0.2.0/24"]}
+    settings = configuration(tmp_path, sources={"line-900": {**source, "bad_signature": "refuse"}})
+    async with running(settings) as hub:
+        assert (await post(hub, f"/callbacks/line-900/{TOKEN}/fin", WRONG_SIGNATURE))[0] == 401
+        assert (await hub.infocaller("fin", fin())).status == 403

@@ -206,8 +206,8 @@ async def test_connections_that_are_cut_in_the_midst_of_work_lose_and_double_not
     calls = next(numbers)
     await store.seal(after(60), limit=calls)
     assert refused > 0
-    counts = await store.counts()
-    assert counts == {"events": 4 * calls, "calls": calls, "sealed": calls, "outbox": calls, "repeats": 0, "derived": 0}
+    counts = {name: count for name, count in (await store.counts()).items() if count}
+    assert counts == {"events": 4 * calls, "callbacks": 4 * calls, "calls": calls, "sealed": calls, "outbox": calls}
     assert len({event.subject for event in await drain(store, after(60))}) == calls
 
 

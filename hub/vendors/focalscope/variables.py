@@ -12,7 +12,6 @@ from hub.vendors.values import is_placeholder, read_query
 _FORM: Final = "application/x-www-form-urlencoded"
 _FORM_BYTES: Final = 32 * 1024  # the bound of a URL: the variables are the same
 _REQUEST_ID: Final = re.compile("[1-9][0-9]*")
-_GUID: Final = re.compile("[0-9a-fA-F-]{32,36}")
 _NO_GUID: Final = str(UUID(int=0))
 _NO_CALL_ID: Final = "0"
 
@@ -24,7 +23,7 @@ class Ids:
     Attributes:
         request: RequestID, where it is one: a positive integer without leading zeros.
         call: CallID; the ``0`` of a call without one is absent.
-        guid: CallUUID in lower case and, where it is a UUID, in its canonical form; the nil UUID is absent.
+        guid: CallUUID in lower case; the nil UUID is absent.
     """
 
     request: str
@@ -113,17 +112,6 @@ def _value(name: str, value: str) -> str:
     if is_placeholder(text):
         return ""
     if name == "guid":
-        return _guid(text)
+        return text.lower()
     # A space before a number's digits is a plus that was not escaped.
     return f"+{text}" if name in ("callerid", "did") and value.startswith(" ") and text[:1].isdecimal() else text
-
-
-def _guid(text: str) -> str:
-    """One spelling for each UUID; no check of version or variant, which the vendor's own samples would not pass."""
-    bare = text.strip("{}")
-    if _GUID.fullmatch(bare):
-        try:
-            return str(UUID(bare))
-        except ValueError:  # not 32 digits
-            pass
-    return text.lower()

@@ -18,7 +18,7 @@ from hub.vendors.infocaller.payload import read_payload
 from hub.vendors.infocaller.signature import is_signed
 from hub.vendors.infocaller.unknown import unknown
 from hub.vendors.infocaller.variables import Variables, read_variables
-from hub.vendors.infocaller.wire import Tree, field, read_tree
+from hub.vendors.infocaller.wire import Said, Tree, field, read_tree
 from hub.vendors.values import count, money, phone
 
 VENDOR: Final = "infocaller"
@@ -73,13 +73,13 @@ class Infocaller:
         variables = read_variables(callback.query)
         body = _body(callback)
         if self._refuse_bad_signature and not isinstance(body, Unusable):
-            self._prove(body)
+            self._prove(body and body.tree)
         verb = _verb(callback.event, variables)
         if isinstance(body, Unusable):
             raise body
-        self._prove(body)
-        call_id = self._call_id(body, variables)
-        return [self._event(call_id, verb, body or {}, variables, callback.received_at)]
+        self._prove(body and body.tree)
+        call_id = self._call_id(body and body.tree, variables)
+        return [self._event(call_id, verb, body or Said({}, {}), variables, callback.received_at)]
 
     # --- who sent it, and which call it is about ---------------------------------------------------------------------
 
@@ -88,7 +88,9 @@ class Infocaller:
             if self._require_signature:
                 raise Unusable("signature", "no body, so no signature, which this source requires")
         elif not is_signed(tree.get("UserID", {}), self._lines):
-            raise Unusable("signature", "the Signature is not that of one of the source's lines")
+            line = field(tree.get("UserID", {}), "LineNumber")
+            known = line in self._lines
+            raise Unusable("signature", "the Signature is wrong" if known else f"the source has no line {line[:20]!r}")
 
     def _call_id(self, tree: Tree | None, variables: Variables) -> str:
         number, uuid, line = variables.identity()
@@ -108,7 +110,8 @@ class Infocaller:
 
     # --- what it says ------------------------------------------------------------------------------------------------
 
-    def _event(self, call_id: str, verb: str, tree: Tree, variables: Variables, received_at: datetime) -> Event:
+    def _event(self, call_id: str, verb: str, body: Said, variables: Variables, received_at: datetime) -> Event:
+        tree = body.tree
         leg = variables.get("desvio") if verb in _OF_A_LEG else ""
         infocaller = tree.get("Infocaller", {})
         seconds = count(field(infocaller, "CallSeconds"))
@@ -119,7 +122,6 @@ class Infocaller:
             received_at,
         )
         occurred_at = {"started": started_at, "ended": ended_at}.get(verb)
-        sent = _sent(tree)
         data = {
             "call_id": call_id,
             "vendor": VENDOR,
@@ -140,10 +142,10 @@ class Infocaller:
             "actions": self._actions(_events(tree), (started_at, ended_at), received_at),
             "variables": _variables(tree),
             "vendor_ids": _vendor_ids(tree, variables),
-            "vendor_data": _all_of_it(sent, variables),
+            "vendor_data": _all_of_it(_unsigned(body.sent), variables),
         }
         return Event(
-            id=event_identity(call_id, verb, leg, _content(sent, variables)),
+            id=event_identity(call_id, verb, leg, _content(_unsigned(tree), variables)),
             noun="call",
             vendor=VENDOR,
             verb=verb,
@@ -208,8 +210,8 @@ def _verb(event: str | None, variables: Variables) -> str:
     return verb
 
 
-def _body(callback: Callback) -> Tree | Unusable | None:
-    """The tree in the body, None where there is none; or why it cannot be read, which has its turn after the event."""
+def _body(callback: Callback) -> Said | Unusable | None:
+    """What the body says, None where there is none; or why it cannot be read, which has its turn after the event."""
     try:
         text = read_payload(callback.body, callback.content_type)
         return read_tree(text) if text else None
@@ -217,16 +219,18 @@ def _body(callback: Callback) -> Tree | Unusable | None:
         return undecodable
 
 
-def _sent(tree: Tree) -> Tree:
-    """All that the body said; but for the signature, which is a secret, and says nothing that the rest does not."""
-    user = {name: value for name, value in tree.get("UserID", {}).items() if name != "Signature"}
-    return {name: user if name == "UserID" else section for name, section in tree.items()}
+def _unsigned(tree: Tree) -> Tree:
+    """All but the signature, which is a secret, and says nothing that the rest does not."""
+    user = tree.get("UserID")
+    if not isinstance(user, dict):
+        return tree
+    return tree | {"UserID": {name: value for name, value in user.items() if name != "Signature"}}
 
 
 def _all_of_it(sent: Tree, variables: Variables) -> Tree:
     """The body's sections, and beside them the URL's variables; one that is named like a section is below ``query``."""
-    clashing = {name: value for name, value in variables.all.items() if name in sent}
-    return {**variables.all, **sent, **({"query": clashing} if clashing else {})}
+    clashing = {name: value for name, value in variables.sent.items() if name in sent}
+    return {**variables.sent, **sent, **({"query": clashing} if clashing else {})}
 
 
 def _content(sent: Tree, variables: Variables) -> list[Any]:
@@ -264,10 +268,18 @@ def _cost(infocaller: Tree) -> dict[str, str] | None:
 
 
 def _variables(tree: Tree) -> dict[str, str] | None:
-    """The user's variables; one that came without a value is not there."""
-    variables = tree.get("CustVars", {}).get("CustVar", ())
-    named = ((field(item, "VarName"), field(item, "VarValue")) for item in variables if isinstance(item, dict))
-    return {name: value for name, value in named if name and value} or None
+    """The user's variables; one that came without a value has been emptied, which is worth knowing."""
+    variables = (item for item in tree.get("CustVars", {}).get("CustVar", ()) if isinstance(item, dict))
+    named = {
+        field(item, "VarName"): field(item, "VarValue") for item in variables if "VarName" in item and _plain(item)
+    }
+    named.pop("", None)
+    return named or None
+
+
+def _plain(variable: Tree) -> bool:
+    """Whether a variable's value is a text: what a stranger nests there is kept, and no value of ours."""
+    return not isinstance(variable.get("VarValue", ""), dict | list) or bool(field(variable, "VarValue"))
 
 
 def _vendor_ids(tree: Tree, variables: Variables) -> dict[str, str] | None:

@@ -16,7 +16,9 @@ from hub.events import timestamp
 
 Readings = tuple[datetime, ...]
 
-_SHAPE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?")
+_SHAPE: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
 _LOOSE: Final = re.compile(r"\s*([:T-])\s*")  # the vendor's page prints "hh: mm: ss"
 _LONGEST: Final = 48
 _OLDEST: Final = 2000  # 0000-00-00, 0001-01-01, 1899-12-30, 1970-01-01: how databases say "no time"
@@ -32,7 +34,8 @@ def stamp(moment: datetime) -> str:
 def readings(text: str, zone: ZoneInfo) -> Readings:
     """What a local time may mean: nothing, where it is none; one moment; in the repeated hour two, the earlier first.
 
-    A time that spring's change leaves out is read with the offset before the change.
+    A time that spring's change leaves out is read with the offset before the change. One that states its own offset,
+    which the vendor's pages do not show, is taken at its word.
     """
     return _readings(text, zone) if text and len(text) <= _LONGEST else ()
 
@@ -49,6 +52,8 @@ def _readings(text: str, zone: ZoneInfo) -> Readings:
         return ()
     if not _OLDEST <= local.year < MAXYEAR:
         return ()
+    if local.tzinfo is not None:
+        return (local.astimezone(UTC),)
     first = local.replace(tzinfo=zone).astimezone(UTC)
     second = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
     # Where the clock jumps ahead the two differ too, but the other way round.

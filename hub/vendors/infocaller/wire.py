@@ -2,13 +2,14 @@
 
 Both forms of one call give the same tree: sections and fields under the vendor's names, each value a stripped text,
 a dict or a list. What is empty is not there, whether it came as ``""``, ``null``, ``{}``, ``<a/>`` or not at all. A
-list of one is its element, since XML cannot tell them apart; only ``Event`` and ``CustVar`` are always lists.
+list of one is its element, since XML cannot tell them apart; only ``Event`` and ``CustVar`` are always lists. Beside
+the tree stands what was sent, empty fields and spellings of prices too.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lxml import etree
 
@@ -33,30 +34,54 @@ def field(section: Mapping[str, Any], name: str) -> str:
     return value if type(value) is str else ""
 
 
-def read_tree(text: str) -> Tree:
+class Said(NamedTuple):
+    """A body.
+
+    Attributes:
+        tree: what it says: the same for every spelling of it.
+        sent: every field that came, as it was spelled, but for white space around values.
+    """
+
+    tree: Tree
+    sent: Tree
+
+
+def read_tree(text: str) -> Said:
     """The sections in a JSON or XML text.
 
+    A section that is no object says nothing, and is kept in what was sent.
+
     Raises:
-        Unusable: ``undecodable``: malformed, deeper than 64 levels, not an ApiCall, or a section is no section.
+        Unusable: ``undecodable``: malformed, deeper than 64 levels, or not an ApiCall.
     """
     text = text.strip()
-    tree = _xml(text) if text.startswith("<") else _json(text)
+    sent = _xml(text) if text.startswith("<") else _json(text)
+    tree: Tree = _pruned(sent)
     for name in SECTIONS:
         _section(tree, name)
-    _listed(_section(tree.get("Status", {}), "Events"), "Event")
+    _section(tree.get("Status", {}), "Events")
+    _listed(tree.get("Status", {}).get("Events", {}), "Event")
     _listed(tree.get("CustVars", {}), "CustVar")
     infocaller = tree.get("Infocaller", {})
     for name in COSTS:  # a number in JSON and six places in XML: one price, so one text
         if (price := money(field(infocaller, name))) is not None:
             infocaller[name] = price
-    return tree
+    return Said(tree, sent)
 
 
-def _section(parent: Tree, name: str) -> Tree:
-    section = parent.get(name, {})
-    if not isinstance(section, dict):
-        raise _undecodable(f"the section {name} is no object")
-    return section
+def _pruned(value: Any) -> Any:
+    """A value without what is empty, a list of one as its element; something false where nothing is left."""
+    if type(value) is dict:
+        return {name: kept for name, item in value.items() if (kept := item if type(item) is str else _pruned(item))}
+    if type(value) is list:
+        items = [kept for item in value if (kept := _pruned(item))]
+        return items[0] if len(items) == 1 else items
+    return value
+
+
+def _section(parent: Tree, name: str) -> None:
+    if not isinstance(parent.get(name, {}), dict):
+        del parent[name]
 
 
 def _listed(parent: Tree, name: str) -> None:
@@ -130,7 +155,7 @@ def _loads(text: str) -> Any:
 
 
 def _normal(value: Any, clean: Callable[[str], str], depth: int) -> Any:
-    """The tree of a JSON value; something false where it is empty."""
+    """The tree of a JSON value: texts, dicts and lists of them; null is an empty text."""
     kind = type(value)
     if kind is str:
         return clean(value)
@@ -139,13 +164,11 @@ def _normal(value: Any, clean: Callable[[str], str], depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise _undecodable(f"the JSON is deeper than {MAX_DEPTH} levels")
     if kind is list:
-        items = [item for member in value if (item := _normal(member, clean, depth + 1))]
-        return items[0] if len(items) == 1 else items
-    out: Tree = {}
-    for name, member in value.items():
-        if item := clean(member) if type(member) is str else _normal(member, clean, depth + 1):
-            out[clean(name)] = item
-    return out
+        return [_normal(member, clean, depth + 1) for member in value]
+    return {
+        clean(name): clean(member) if type(member) is str else _normal(member, clean, depth + 1)
+        for name, member in value.items()
+    }
 
 
 def _scrub(text: str) -> str:
@@ -202,13 +225,11 @@ def _element(element: Any, depth: int) -> Tree:
         raise _undecodable(f"the XML is deeper than {MAX_DEPTH} levels")
     out: Tree = {}
     for name, attribute in element.items():
-        if value := attribute.strip():
-            out[f"@{_local(name)}"] = value
+        out[f"@{_local(name)}"] = attribute.strip()
     texts = [element.text or ""]
     for child in element:
         node = _element(child, depth + 1) if len(child) or child.keys() else (child.text or "").strip()
-        if node:
-            _add(out, _local(child.tag), node)
+        _add(out, _local(child.tag), node)
         if child.tail:
             texts.append(child.tail)
     if text := "".join(texts).strip():

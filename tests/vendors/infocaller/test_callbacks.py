@@ -61,7 +61,7 @@ def test_the_vendors_json_becomes_the_contracts_event() -> None:
             }
         ],
         "variables": {"NUMPEDIDO": "123456789"},
-        "vendor_ids": {"call_sequence": "98565656", "id_llamada": "555", "uuid": UUID.lower()},
+        "vendor_ids": {"call_sequence": "98565656", "id_llamada": "555", "uuid": UUID},
         "vendor_data": event.data["vendor_data"],
     }
 
@@ -74,9 +74,9 @@ def test_every_field_that_the_vendor_sent_is_kept_under_its_own_name() -> None:
         "vendor_data"
     ]
     assert kept["Infocaller"] == {
-        **{n: v for n, v in sent["Infocaller"].items() if v},
-        "CostRX": "0.120000",
-        "CostTX": "0.000000",
+        **sent["Infocaller"],
+        "CostRX": "0.12",
+        "CostTX": "0.0",
     }
     assert kept["UserID"] == {name: FILLED[name] for name in ("LineNumber", "LineNumberInt", "CallSequence")}
     assert kept["Status"]["Events"]["Event"][0]["EventAddInfo4"] == "0.05"
@@ -98,7 +98,7 @@ def test_the_vendors_xml_says_the_same_as_its_json() -> None:
     for path, name in ((once["ApiCall"]["Status"]["Events"], "Event"), (once["ApiCall"]["CustVars"], "CustVar")):
         path[name] = path[name][:1]  # the XML page prints one of each
     xml, from_json = decoded(filled_xml(values=values)), decoded(json.dumps(once))
-    assert xml.data == from_json.data
+    assert {**xml.data, "vendor_data": 0} == {**from_json.data, "vendor_data": 0}
     assert xml.id == from_json.id
 
 
@@ -198,7 +198,7 @@ def test_start_and_end_are_of_no_leg(event: str) -> None:
 
 def test_contradicting_variables_are_kept_and_believed_in_none_of_their_values() -> None:
     data = said(call(), event="desvio", query="desvio=1&desvio=2&desvio=&desvio=1&x=3")
-    assert (data["vendor_data"]["desvio"], data["vendor_data"]["x"]) == (["1", "2"], "3")
+    assert (data["vendor_data"]["desvio"], data["vendor_data"]["x"]) == (["1", "2", "", "1"], "3")
 
 
 # --- times and quantities --------------------------------------------------------------------------------------------
@@ -253,10 +253,10 @@ def test_a_malformed_price_is_absent_and_kept(price: str) -> None:
     assert data["vendor_data"]["Infocaller"].get("CostRX", "") == price
 
 
-def test_variables_are_by_name_and_one_without_a_value_is_absent() -> None:
+def test_variables_are_by_name_and_one_without_a_value_is_empty() -> None:
     pairs = [("A", "1"), ("B", ""), ("", "x"), ("C", " a &amp; b &lt;&gt;&quot;&apos;&ntilde; "), ("A", "2")]
     sections = {"CustVar": [{"VarName": name, "VarValue": value} for name, value in pairs]}
-    assert said(call(CustVars=sections))["variables"] == {"A": "2", "C": "a & b <>\"'&ntilde;"}
+    assert said(call(CustVars=sections))["variables"] == {"A": "2", "B": "", "C": "a & b <>\"'&ntilde;"}
 
 
 def test_what_is_not_known_is_absent() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote_plus, urlencode
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hub.events import Event
 from tests.vendors.infocaller.encodings import as_json, as_xml, encoded
 from tests.vendors.infocaller.samples import filled_json
 from tests.vendors.infocaller.support import RECEIVED, call, decoded, user
@@ -58,13 +59,18 @@ _calls = st.builds(
 )
 
 
+def said(event: Event) -> dict[str, Any]:
+    """The data but for ``vendor_data``, which keeps the spelling that was sent."""
+    return {name: value for name, value in event.data.items() if name != "vendor_data"}
+
+
 @settings(max_examples=40, deadline=None)
 @given(_calls)
 def test_a_callback_is_one_event_in_every_encoding(sent: dict[str, Any]) -> None:
     reference = decoded(as_json(sent))
     for name, content_type, body in encoded(sent):
         event = decoded(body, content_type=content_type)
-        assert event.data == reference.data, name
+        assert said(event) == said(reference), name
         assert event.id == reference.id, name
     assert json.loads(reference.body) == reference.data
 
@@ -92,7 +98,7 @@ def test_a_price_is_the_same_as_number_with_comma_and_with_fewer_places() -> Non
     events = [decoded(as_xml(call({"CostRX": spelling}))) for spelling in spellings]
     events.append(decoded(json.dumps({"ApiCall": call({"CostRX": 0.12})})))
     assert {event.id for event in events} == {events[0].id}
-    assert all(event.data == events[0].data for event in events)
+    assert all(said(event) == said(events[0]) for event in events)
     assert events[0].data["cost"] == {"received": "0.120000"}
 
 
@@ -120,7 +126,7 @@ def test_what_is_empty_and_what_is_missing_are_the_same_event() -> None:
     ]
     events = [decoded(body) for body in bodies]
     assert len({event.id for event in events}) == 1
-    assert all(event.data == events[0].data for event in events)
+    assert all(said(event) == said(events[0]) for event in events)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +153,7 @@ def test_the_time_of_receipt_and_the_way_the_event_was_named_are_not_part_of_the
     first = decoded(filled_json())
     later = decoded(filled_json(), event=None, query="eve=FIN", received_at=RECEIVED + timedelta(days=400))
     assert first.id == later.id
-    assert {**first.data, "received_at": ""} == {**later.data, "received_at": ""}
+    assert {**said(first), "received_at": ""} == {**said(later), "received_at": ""}
 
 
 def test_an_upper_case_signature_is_the_same_event() -> None:

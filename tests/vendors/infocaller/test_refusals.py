@@ -121,11 +121,11 @@ def test_url_variables_alone_are_accepted_unless_a_signature_is_required() -> No
     [
         ("num=900805089&id=7", ("900805089", "7")),
         (f"num=900805089&id=7&uuid={UUID}", ("900805089", "7")),
-        (f"num=900805089&uuid={UUID}", ("900805089", UUID.lower())),
-        (f"num=900805089&id=[_IdLlamada]&uuid={UUID}", ("900805089", UUID.lower())),
+        (f"num=900805089&uuid={UUID}", ("900805089", UUID)),
+        (f"num=900805089&id=[_IdLlamada]&uuid={UUID}", ("900805089", UUID)),
         ("num=900805089&id=&id=7&id=7", ("900805089", "7")),
         ("id=7", ("123456789", "7")),
-        (f"uuid={UUID}&num=%5B_NumInfocaller%5D", ("123456789", UUID.lower())),
+        (f"uuid={UUID}&num=%5B_NumInfocaller%5D", ("123456789", UUID)),
     ],
 )
 def test_url_variables_identify_a_call(query: str, parts: tuple[str, str]) -> None:

@@ -48,8 +48,13 @@ def test_a_variable_with_several_values_has_none() -> None:
     assert (variables.get("desvio"), variables.get("id"), variables.get("num")) == ("", "7", "")
 
 
-def test_a_uuid_is_the_same_in_either_case() -> None:
-    assert read_variables("uuid=AB&uuid=ab").identity() == ("", "ab", "")
+def test_a_uuid_is_as_it_was_sent() -> None:
+    assert read_variables("uuid=Ab&num=1").identity() == ("", "Ab", "1")
+
+
+def test_what_was_sent_is_kept_with_its_spelling() -> None:
+    sent = read_variables("eve=FIN&caller=+34&x=&y=[_UUID]&z=1&z=1").sent
+    assert sent == {"eve": "FIN", "caller": " 34", "x": "", "y": "[_UUID]", "z": ["1", "1"]}
 
 
 @pytest.mark.parametrize("name", ["id", "uuid", "num"])

@@ -8,21 +8,26 @@ import xmltodict
 from hypothesis import given, strategies as st
 
 from hub.errors import Unusable
-from hub.vendors.infocaller.wire import field, read_tree
+from hub.vendors.infocaller.wire import Tree, field, read_tree
 from tests.vendors.infocaller.encodings import ROOTS, as_xml
 
 ONE_EVENT = {"Status": {"Events": {"Event": [{"EventType": "1"}]}}}
 
 
+def tree_of(text: str) -> Tree:
+    """What a body says."""
+    return read_tree(text).tree
+
+
 def refused(text: str) -> str:
     with pytest.raises(Unusable) as refusal:
-        read_tree(text)
+        tree_of(text)
     assert refusal.value.reason == "undecodable"
     return refusal.value.detail
 
 
 def in_json(inner: str) -> dict[str, Any]:
-    return read_tree('{"ApiCall": ' + inner + "}")
+    return tree_of('{"ApiCall": ' + inner + "}")
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -98,17 +103,34 @@ def test_malformed_json_and_what_is_no_apicall_is_undecodable(text: str) -> None
 
 def test_a_field_beside_the_apicall_is_kept_but_is_no_section() -> None:
     text = '{"ApiCall": {"A": "1"}, "Version": 2, "A": "3", "UserID": {"LineNumber": "1"}}'
-    assert read_tree(text) == {"A": "1", "Version": "2"}
+    assert tree_of(text) == {"A": "1", "Version": "2"}
 
 
 @pytest.mark.parametrize("name", ["UserID", "Infocaller", "Status", "CustVars"])
 @pytest.mark.parametrize("value", ["text", ["a", "b"], [{"A": "1"}, {"B": "2"}], 7, True])
-def test_a_section_that_is_no_object_is_undecodable(name: str, value: Any) -> None:
-    assert name in refused(json.dumps({"ApiCall": {name: value}}))
+def test_a_section_that_is_no_object_says_nothing_and_is_kept(name: str, value: Any) -> None:
+    said = read_tree(json.dumps({"ApiCall": {name: value, "A": "1"}}))
+    assert said.tree == {"A": "1"}
+    assert name in said.sent
 
 
-def test_events_that_are_no_object_are_undecodable() -> None:
-    assert "Events" in refused('{"ApiCall": {"Status": {"Events": "none"}}}')
+def test_events_that_are_no_object_say_nothing_and_are_kept() -> None:
+    said = read_tree('{"ApiCall": {"Status": {"Events": "none"}}}')
+    assert said.tree == {"Status": {}}
+    assert said.sent == {"Status": {"Events": "none"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"ApiCall": {"Infocaller": {"idcall": "", "CostRX": 0.12, "OutboundNumber": null}}}',
+        "<ApiCall><Infocaller><idcall/><CostRX>0,12</CostRX><OutboundNumber> </OutboundNumber></Infocaller></ApiCall>",
+    ],
+)
+def test_what_was_sent_is_kept_with_its_empty_fields_and_its_spelling(text: str) -> None:
+    sent = read_tree(text).sent["Infocaller"]
+    assert (sent["idcall"], sent["OutboundNumber"]) == ("", "")
+    assert sent["CostRX"] in ("0.12", "0,12")
 
 
 # --- XML -------------------------------------------------------------------------------------------------------------
@@ -116,8 +138,8 @@ def test_events_that_are_no_object_are_undecodable() -> None:
 
 @pytest.mark.parametrize("root", ROOTS)
 def test_the_roots_encoding_is_forgiven_in_any_spelling(root: str) -> None:
-    assert read_tree(f"<ApiCall{root}><A>ñ”</A></ApiCall>") == {"A": "ñ”"}
-    assert read_tree(f"<ApiCall{root}\n></ApiCall>") == {}
+    assert tree_of(f"<ApiCall{root}><A>ñ”</A></ApiCall>") == {"A": "ñ”"}
+    assert tree_of(f"<ApiCall{root}\n></ApiCall>") == {}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +170,7 @@ def test_the_roots_encoding_is_forgiven_in_any_spelling(root: str) -> None:
     ],
 )
 def test_xml_becomes_a_tree_by_xmltodicts_rules(text: str, tree: dict[str, Any]) -> None:
-    assert read_tree(text) == tree
+    assert tree_of(text) == tree
 
 
 @pytest.mark.parametrize(
@@ -201,7 +223,7 @@ def normal(value: Any) -> Any:
 @given(st.dictionaries(_names, _trees, max_size=4), st.sampled_from(["", "\n  "]))
 def test_the_tree_is_xmltodicts(call: dict[str, Any], indent: str) -> None:
     text = as_xml(call, indent=indent)
-    assert read_tree(text) == (normal(xmltodict.parse(text)["ApiCall"]) or {})
+    assert tree_of(text) == (normal(xmltodict.parse(text)["ApiCall"]) or {})
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
@@ -217,8 +239,8 @@ def nested_xml(levels: int) -> str:
 
 @pytest.mark.parametrize("nested", [nested_json, nested_xml])
 def test_sixty_four_levels_are_read_and_no_more(nested: Any) -> None:
-    assert read_tree(nested(63))
-    assert read_tree(nested(64))
+    assert tree_of(nested(63))
+    assert tree_of(nested(64))
     for levels in (65, 300, 100_000):
         refused(nested(levels))
 

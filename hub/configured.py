@@ -1,0 +1,131 @@
+"""What a configured value may look like, and what is said of one that cannot be used. Pure.
+
+Nothing here ever says a secret: not the value of a secret key, not a table or a list that may hold one. Of a secret URL
+it says the scheme.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]]*)(:\d{1,5})?")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+]{0,15}://")
+_MAX_PORT: Final = 65535
+
+SCHEMA: Final = "the keys in `trunkline config schema`"
+_KINDS: Final = {dict: "a table", list: "a list", tuple: "a list", str: "a string", bool: "a boolean"}
+_LONGEST: Final = 80
+
+# Where a table or a list belongs, what was found in its place may be the secret that belongs into it.
+_SHAPES: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "tuple_type", "list_type"})
+_SAID: Final = {
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "string_type": "a string",
+}
+
+
+def zone(name: str) -> str:
+    """The name of a time zone. Raises ValueError."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("expected the name of a time zone, for instance Europe/Madrid") from None
+    return name
+
+
+def fit_for_a_path(token: SecretStr) -> SecretStr:
+    """A token that stands in a URL's path as it is. Raises ValueError."""
+    if not set(token.get_secret_value()) <= _UNRESERVED:
+        raise ValueError("expected letters, digits, '-', '_', '.' or '~': it is a segment of a URL's path")
+    return token
+
+
+def address(url: Any, schemes: Collection[str]) -> str:
+    """The scheme of a server's or a file's URL, one of ``schemes``; the empty string where it is no such URL.
+
+    A password that is not percent-encoded is no such URL either: what follows its ``/`` would be taken for a host, and
+    said in a log.
+    """
+    text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    if not isinstance(text, str):
+        return ""
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme not in schemes:
+        return ""
+    if scheme == "sqlite":
+        return scheme if rest.startswith("/") and rest.strip("/") else ""
+    authority, _, path = rest.partition("?")[0].partition("/")
+    hosts = [_HOST.fullmatch(host) for host in authority.rpartition("@")[2].split(",")]
+    sound = all(host is not None and int((host[2] or ":0")[1:]) <= _MAX_PORT for host in hosts)
+    return scheme if sound and "@" not in path and "#" not in rest else ""
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """Every secret inside a configured value, in the clear; of a URL its password as well."""
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        yield secret
+        userinfo = secret.partition("://")[2].partition("/")[0].rpartition("@")[0]
+        yield from (part for part in (userinfo.partition(":")[2], unquote(userinfo.partition(":")[2])) if part)
+    elif isinstance(value, BaseModel):
+        yield from secrets_in([getattr(value, name) for name in type(value).model_fields])
+    elif isinstance(value, dict):
+        yield from secrets_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from secrets_in(item)
+
+
+def complaint(error: ValidationError, secret: Collection[str]) -> str:
+    """The first thing wrong, as one line: the key, what was found, what is expected.
+
+    Args:
+        error: of the settings.
+        secret: names of the keys whose value is never said, nor what is inside them.
+    """
+    first = error.errors(include_url=False)[0]
+    kind, message, found = first["type"], first["msg"].removeprefix("Value error, "), first.get("input")
+    steps = [step for step in first["loc"] if isinstance(step, int) or "[" not in step]
+    place = _place(steps)
+    if kind == "extra_forbidden":
+        return f"{place}: unknown key; expected one of {SCHEMA}"
+    if kind == "missing":
+        return f"{place}: missing; expected a value"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        context = first.get("ctx", {})
+        if "tag" not in context:
+            return f"{place}.vendor: missing; expected the name of a vendor"
+        return f"{place}.vendor: found {context['tag']!r}; expected one of {context['expected_tags']}"
+    if kind in _SAID:
+        message = f"expected {_SAID[kind]}"
+    hidden = kind in _SHAPES or any(step in secret for step in steps)
+    return f"{place}: found {_hidden(found) if hidden else _shown(found)}; {message[0].lower()}{message[1:]}"
+
+
+def _place(steps: list[int | str]) -> str:
+    """``sources.NAME.lines``: pydantic names the branch of the union as a step, TOML does not."""
+    vendor = 2
+    union = steps[:1] == ["sources"] and len(steps) > vendor
+    return ".".join(str(step) for n, step in enumerate(steps) if not (union and n == vendor))
+
+
+def _shown(found: Any) -> str:
+    return repr(found)[:_LONGEST] if isinstance(found, str | int | float | None) else _kind(found)
+
+
+def _hidden(found: Any) -> str:
+    scheme = _SCHEME.match(found) if isinstance(found, str) else None
+    return f"{scheme[0]}…" if scheme else _kind(found)
+
+
+def _kind(found: Any) -> str:
+    return _KINDS.get(type(found), "a number" if isinstance(found, int | float) else "something else")

@@ -1,0 +1,106 @@
+"""aiohttp's server, with what the contract asks of the door beyond it.
+
+- A byte that a vendor left unescaped in a URL is read as if it had been escaped: a name with an accent must not cost
+  the event. aiohttp's parser refuses it.
+- A request that is no HTTP is answered with one fixed line; aiohttp's own answer quotes it, its token too.
+- A URL too long to be read at all is 414 like every other too long one.
+- While the process drains, the body of a request in hand is read to its end: aiohttp stops reading, and its sender
+  waits for an answer that never comes.
+- A connection that does not finish its header within ten seconds is closed: aiohttp waits for as long as it lasts.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+_PATIENCE: Final = 10.0
+_ASCII: Final = 0x80
+_LONGEST_LINE: Final = 1 << 20
+
+
+class _Door(RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_impatience",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._impatience = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._impatience.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        # Only where a request begins: what comes while one is being read may be its body, which is nobody's to change.
+        if self._current_request is None and not self._messages and not data.isascii():
+            data = _escaped(data)
+        closing = self._close, self._force_close
+        if self._current_request is not None:
+            self._close = self._force_close = False
+        super().data_received(data)
+        if self._current_request is not None:
+            self._close, self._force_close = self._close or closing[0], self._force_close or closing[1]
+        if self._current_request is not None or self._messages:
+            self._impatience.cancel()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        answer = super().handle_error(request, status, exc, message)
+        status, detail = (414, "the URL is too long") if _too_long(exc) else (status, _DETAILS.get(status, "refused"))
+        fixed = web.Response(
+            status=status,
+            body=orjson.dumps({"status": "refused", "detail": detail}),
+            content_type="application/json",
+        )
+        if not answer.keep_alive:
+            fixed.force_close()
+        return fixed
+
+    def _give_up(self) -> None:
+        if self._current_request is None and not self._messages and self.transport is not None:
+            self.transport.close()
+
+
+_DETAILS: Final = {400: "this is no HTTP request that can be read", 500: "the request could not be handled"}
+
+
+def _too_long(error: BaseException | None) -> bool:
+    """Whether it was the URL: a header that is too long is the same error with another limit in its text."""
+    return isinstance(error, LineTooLong) and str(_LONGEST_LINE) in str(error)
+
+
+def _escaped(data: bytes) -> bytes:
+    """The request with the bytes of its first line percent-encoded that are not ASCII."""
+    line, end, rest = data.partition(b"\r\n")
+    if line.isascii():
+        return data
+    return b"".join(bytes((byte,)) if byte < _ASCII else b"%%%02X" % byte for byte in line) + end + rest
+
+
+class _Server(web.Server):
+    __slots__ = ()
+
+    def __call__(self) -> _Door:
+        return _Door(self, loop=self._loop, **self._kwargs)
+
+
+class DoorRunner(web.AppRunner):
+    """``aiohttp.web.AppRunner`` whose connections are doors."""
+
+    def __init__(self, app: web.Application, **options: Any) -> None:
+        super().__init__(app, max_line_size=_LONGEST_LINE, **options)
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server  # the runner makes its server by itself; only what it makes of a connection differs
+        return server

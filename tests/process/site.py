@@ -1,0 +1,235 @@
+"""Trunkline's own processes as an operator starts them, and the vendors that call them meanwhile."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Self
+
+import orjson
+import psutil
+from aiohttp import ClientError, ClientSession
+
+from hub.simulator.driver import Report, Result, play
+from hub.simulator.scenarios import calls, stream
+from tests.acceptance.test_equal_records import TARGET
+from tests.hub import ADMIN, DESK_TOKEN, LINE, PASSWORD, TOKEN, until
+from tests.servers.guard import ended, kill_tree
+from tests.servers.ports import free_port, release_port
+from tests.servers.processes import spawn
+
+PATIENCE: Final = 30.0
+Tables = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Site:
+    """A directory with a configuration, and the processes that run on it.
+
+    Attributes:
+        port: of the ingress.
+        spare: ports for other listeners, nobody else's.
+    """
+
+    directory: Path
+    port: int
+    spare: tuple[int, ...]
+    started: list[psutil.Popen] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def configure(self, **tables: Mapping[str, Any]) -> None:
+        """Writes the configuration of an embedded hub; a table given is merged over the one here."""
+        base: dict[str, dict[str, Any]] = {
+            "http": {"port": self.port},
+            "bus": {"url": f"sqlite:///{self.directory}/bus.db"},
+            "store": {"url": f"sqlite:///{self.directory}/store.db"},
+            "outbox": {"path": str(self.directory / "outbox.db")},
+            "admin": {"token": ADMIN},
+            "calls": {"settle": 0.2, "gap_after": 0.5, "longest": 3600},
+            "log": {"format": "json"},
+            "sources.line-900": {"vendor": "infocaller", "tokens": [TOKEN], "lines": {LINE: PASSWORD}},
+            "sources.desk": {"vendor": "focalscope", "tokens": [DESK_TOKEN]},
+        }
+        for name, table in tables.items():
+            base[name] = {**base.get(name, {}), **table}
+        (self.directory / "trunkline.toml").write_text(_toml(base))
+
+    def start(self, *command: str, **variables: str) -> psutil.Popen:
+        """Starts ``trunkline COMMAND`` in the directory; what it says goes to a file."""
+        process = spawn(
+            [sys.executable, "-m", "hub", *command],
+            directory=self.directory,
+            env={name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")} | variables,
+            log=self.log(len(self.started)),
+        )
+        self.started.append(process)
+        return process
+
+    def log(self, number: int) -> Path:
+        return self.directory / f"{number}.log"
+
+    def said(self, number: int, event: str) -> int:
+        """How often a process, by the order of their starts, logged this."""
+        return self.log(number).read_text().count(f'"{event}"')
+
+    async def get(self, path: str, port: int | None = None) -> tuple[int, Any]:
+        """Status and body; status 0 where nobody answers."""
+        try:
+            async with (
+                ClientSession(headers={"Authorization": f"Bearer {ADMIN}"}) as session,
+                session.get(f"http://127.0.0.1:{port or self.port}{path}") as answer,
+            ):
+                body = await answer.read()
+                return answer.status, orjson.loads(body) if answer.content_type == "application/json" else body
+        except (ClientError, OSError):
+            return 0, None
+
+    async def ready(self, port: int | None = None) -> None:
+        """Waits until ``/readyz`` is 200."""
+        await self.becomes(200, port)
+
+    async def becomes(self, status: int, port: int | None = None) -> Any:
+        """Waits until ``/readyz`` has this status; returns its body."""
+
+        async def look() -> Any:
+            found, body = await self.get("/readyz", port)
+            return (body,) if found == status else None
+
+        return (await until(look, within=PATIENCE))[0]
+
+    async def pages(self, path: str) -> list[dict[str, Any]]:
+        """Every item of a list of the read API."""
+        items: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            status, page = await self.get(f"{path}?limit=1000&after={after}")
+            assert status == 200, page
+            items += page["items"]
+            after = page["next"]
+            if not after:
+                return items
+
+    async def has(self, accepted: set[str]) -> None:
+        """Waits until the store has every one of these events."""
+
+        async def all_there() -> bool:
+            return accepted <= {item["id"] for item in await self.pages("/v1/events")}
+
+        try:
+            await until(all_there, within=PATIENCE)
+        except TimeoutError:
+            lost = accepted - {item["id"] for item in await self.pages("/v1/events")}
+            raise AssertionError(f"{len(lost)} of {len(accepted)} accepted events are not in the store") from None
+
+
+@asynccontextmanager
+async def site(directory: Path) -> AsyncIterator[Site]:
+    """A place of a test's own; nothing runs there any more at its end."""
+    ports = [free_port() for _ in range(4)]
+    made = Site(directory, ports[0], tuple(ports[1:]))
+    try:
+        yield made
+    finally:
+        for process in made.started:
+            if not ended(process):
+                await asyncio.to_thread(kill_tree, process)
+            await asyncio.to_thread(process.wait, PATIENCE)
+        for port in ports:
+            release_port(port)
+
+
+async def exit_status(process: psutil.Popen, within: float = PATIENCE) -> int:
+    """How the process ended, once it has."""
+    return int(await asyncio.to_thread(process.wait, within))
+
+
+async def terminated(process: psutil.Popen) -> tuple[int, float]:
+    """Tells the process to drain; returns its exit status and how long it took."""
+    began = monotonic()
+    process.send_signal(signal.SIGTERM)
+    return await exit_status(process), monotonic() - began
+
+
+class Load:
+    """Vendors that call all the time.
+
+    Attributes:
+        accepted: the ids of the events that were answered 200.
+        statuses: answers by their status.
+        errors: requests without an answer, by the client's error.
+        report: once all have called.
+    """
+
+    def __init__(self, url: str, *, seed: int, calls: int = 5000, rate: float | None = None) -> None:
+        self.accepted: set[str] = set()
+        self.statuses: Counter[int] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.report: Report | None = None
+        self._url = url
+        self._seed, self._calls, self._rate = seed, calls, rate
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._call())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Waits for an answer after which this is true."""
+        async with asyncio.timeout(PATIENCE):
+            while not true():
+                self._news.clear()
+                await self._news.wait()
+
+    async def accepts(self, count: int) -> None:
+        """Waits until so many more have been answered 200."""
+        wanted = len(self.accepted) + count
+        await self.until(lambda: len(self.accepted) >= wanted)
+
+    async def ends(self) -> Report:
+        """Waits until all have called."""
+        await self.until(lambda: self.report is not None)
+        assert self.report is not None
+        return self.report
+
+    async def _call(self) -> None:
+        made = calls(["all"], seed=self._seed, count=self._calls, target=TARGET)
+        self.report = await play(stream(made), self._url, rate=self._rate, concurrency=24, on_result=self._enter)
+        self._news.set()
+
+    def _enter(self, result: Result) -> None:
+        if result.status is None:
+            self.errors[str(result.error)] += 1
+        else:
+            self.statuses[result.status] += 1
+            if result.status == 200:
+                self.accepted.add(orjson.loads(result.body)["event_id"])
+        self._news.set()
+
+
+def _toml(tables: Tables) -> str:
+    return "\n".join(
+        line
+        for name, table in tables.items()
+        for line in (f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items()))
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f'"{key}" = {_value(item)}' for key, item in value.items()) + " }"
+    return orjson.dumps(value).decode()
