@@ -149,6 +149,12 @@ class Process:
         self.port = 0
         self._stopping = asyncio.Event()
         self._crashed: BaseException | None = None
+        self._ingress: Ingress | None = None
+
+    @property
+    def in_hand(self) -> int:
+        """Callbacks that have begun and are not answered yet."""
+        return self._ingress.in_hand if self._ingress is not None else 0
 
     def stop(self) -> None:
         """Asks ``run`` to drain and return."""
@@ -227,7 +233,7 @@ class Process:
         if self.disk is not None:
             hedge = await self._hedge(stack, self.disk)
             gates = make_gates(self.settings)
-            ingress = Ingress(gates, hedge, self.disk, trusted_proxies=http.trusted_proxies)
+            self._ingress = ingress = Ingress(gates, hedge, self.disk, trusted_proxies=http.trusted_proxies)
             routes: list[web.AbstractRouteDef] = [*ingress.routes(), *self._health().probes()]
             decoders = {name: gate.decoder for name, gate in gates.items()}
             operators = [*self._api(Quarantine(self.disk, hedge, decoders)).routes(), exposition()]

@@ -125,8 +125,17 @@ async def fleet(
     made = Fleet(directory, port)
     (directory / "trunkline.toml").write_text(
         _TEMPLATE.format(
-            port=port, bus=bus, store=store, directory=directory, settle=settle, gap_after=gap_after,
-            admin=ADMIN, token=TOKEN, line=LINE, password=PASSWORD, desk=DESK_TOKEN,
+            port=port,
+            bus=bus,
+            store=store,
+            directory=directory,
+            settle=settle,
+            gap_after=gap_after,
+            admin=ADMIN,
+            token=TOKEN,
+            line=LINE,
+            password=PASSWORD,
+            desk=DESK_TOKEN,
         )
     )
     try:

@@ -6,6 +6,7 @@ import gzip
 import io
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import orjson
 import pytest
@@ -447,3 +448,25 @@ async def test_a_bad_signature_comes_before_a_wrong_address_where_signatures_are
     async with running(settings) as hub:
         assert (await post(hub, f"/callbacks/line-900/{TOKEN}/fin", WRONG_SIGNATURE))[0] == 401
         assert (await hub.infocaller("fin", fin())).status == 403
+
+
+async def test_a_callback_whose_body_is_on_its_way_when_the_hub_is_told_to_stop_is_answered(tmp_path: Path) -> None:
+    async with running(configuration(tmp_path)) as hub:
+        form = b"apiInfocaller=" + quote_plus(orjson.dumps(fin())).encode()
+        head = f"POST /callbacks/line-900/{TOKEN}/fin HTTP/1.1\r\nHost: hub\r\nContent-Length: {len(form)}\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", hub.process.port)
+        try:
+            writer.write(head.encode() + form[:1])
+
+            async def in_hand() -> bool:
+                async with hub.session.get(f"{hub.url}/livez"):
+                    return bool(hub.process.in_hand)
+
+            await until(in_hand)
+            hub.process.stop()
+            writer.write(form[1:])
+            async with asyncio.timeout(20):
+                answer = await reader.read()
+        finally:
+            writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 ")

@@ -11,7 +11,10 @@ import orjson
 import pytest
 
 from hub.config import Settings
+from hub.disk import Narrow
 from hub.events import Message, identity
+from hub.operating.quarantine import Quarantine
+from hub.wiring import make_bus, make_disk, make_gates
 from tests.hub import ADMIN, FAST, LINE, Hub, body, configuration, fin, running, until
 
 BEARER: Final = {"Authorization": f"Bearer {ADMIN}"}
@@ -317,6 +320,19 @@ async def test_what_is_discarded_makes_room_for_its_source(tmp_path: Path) -> No
         assert left["source"] == "desk"
         again = [(await hub.infocaller("fin", body(str(n), signature="x"))).status for n in range(8)]
         assert again == statuses
+
+
+async def test_what_cannot_be_published_stays_in_quarantine(tmp_path: Path) -> None:
+    async with running(configuration(tmp_path, sources=WRONG)) as hub:
+        assert (await hub.infocaller("fin", fin())).status == 422
+    settings = configuration(tmp_path)
+    disk, bus = make_disk(settings), make_bus(settings)  # that bus was never opened
+    await disk.start()
+    decoders = {name: gate.decoder for name, gate in make_gates(settings).items()}
+    report = await Quarantine(disk, bus, decoders).retry(Narrow())
+    assert [(verdict.reason, report.done) for verdict in report.verdicts] == [("not_durable", 0)]
+    assert len(await disk.find(Narrow(), 10)) == 1
+    await disk.close()
 
 
 async def test_the_quarantine_is_narrowed_by_source_and_reason(hub: Hub) -> None:

@@ -353,3 +353,21 @@ async def test_close_does_not_wait_for_a_server_that_hangs(
 
 def test_items_keep_the_bytes_of_their_data() -> None:
     assert orjson.dumps({"data": orjson.Fragment('{"b":1.0,"a":2}')}) == b'{"data":{"b":1.0,"a":2}}'
+
+
+async def test_a_number_that_is_taken_is_trouble_of_the_database_and_no_repetition(
+    store: SqlStore, stranger: asyncpg.Connection
+) -> None:
+    await store.apply(whole_call(1), NOON)
+    await stranger.execute("SELECT setval('events_seq_seq', 1, false)")  # as after a partial restore
+    with pytest.raises(StoreUnavailable):
+        await store.apply(whole_call(2), NOON)
+    await stranger.execute("SELECT setval('events_seq_seq', 1000)")
+    assert (await store.apply(whole_call(2), NOON)).new == 4
+
+
+async def test_claims_that_a_clock_set_back_has_made_endless_are_free(store: SqlStore) -> None:
+    await store.apply(whole_call(1), NOON)
+    await store.seal(after(60))
+    assert len(await store.claim(after(3600), 10, 30)) == 1
+    assert len(await store.claim(after(60), 10, 30)) == 1
