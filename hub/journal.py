@@ -16,6 +16,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ _FATAL: Final = frozenset(
     }
 )
 
+_AGAIN: Final = 0.02  # seconds
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # NORMAL loses the last commits with the power
@@ -244,13 +246,26 @@ def _open(path: Path, migrations: Sequence[str], busy_timeout: float) -> sqlite3
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the same rights
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, cached_statements=256)
     try:
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
+        _set_up(connection, busy_timeout)
         _migrate(connection, migrations)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set_up(connection: sqlite3.Connection, patience: float) -> None:
+    """Runs the pragmas. SQLite does not wait for others by itself while a fresh file becomes a WAL: then again."""
+    deadline = time.monotonic() + patience
+    for pragma in _PRAGMAS:
+        while True:
+            try:
+                connection.execute(pragma)
+                break
+            except sqlite3.OperationalError as error:
+                if not _is_passing(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_AGAIN)
 
 
 def _migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:

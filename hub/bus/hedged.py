@@ -149,6 +149,27 @@ class Hedge:
         claimed = await self._disk.claim(_BATCH)
         if not claimed:
             return 0
+        try:
+            await self._hand_over(claimed)
+        except NotDurable:
+            if len(claimed) == 1 or not self._bus.state()[0]:
+                raise
+            # The bus is up and does not take them together: one that it will not take must not stand before the others.
+            taken = [one for one in claimed if await self._taken(one)]
+            if not taken:
+                raise
+        _log.info("outbox.relayed", events=len(claimed))
+        return len(claimed)
+
+    async def _taken(self, one: tuple[int, Message]) -> bool:
+        try:
+            await self._hand_over([one])
+        except NotDurable as error:
+            _log.warning("outbox.event_refused", event_id=one[1].id, reason=str(error))
+            return False
+        return True
+
+    async def _hand_over(self, claimed: Sequence[tuple[int, Message]]) -> None:
         seqs = [seq for seq, _ in claimed]
         try:
             await self._bus.publish([message for _, message in claimed])
@@ -157,8 +178,6 @@ class Hedge:
                 await self._disk.release(seqs)
             raise
         await self._disk.remove(seqs)
-        _log.info("outbox.relayed", events=len(seqs))
-        return len(seqs)
 
     async def _rows(self) -> int:
         try:

@@ -21,7 +21,12 @@ async def bus(tmp_path: Path) -> AsyncIterator[SqliteBus]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries and pauses within a blink, all of them: their number is what counts."""
+    """Retries come within a blink, all of them: their number is what counts."""
     monkeypatch.setattr(retry, "_FIRST", 0.002)
     monkeypatch.setattr(retry, "_FACTOR", 1.0)
+
+
+@pytest.fixture
+def brief_outages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that waits for its store or its bus looks again within a blink."""
     monkeypatch.setattr(runner, "_PAUSE", (0.01, 0.02))

@@ -149,7 +149,7 @@ async def test_a_failure_that_the_handler_names_is_that_events_alone(bus: Sqlite
 
 
 async def test_an_outage_of_the_store_keeps_the_batch_in_hand_and_costs_no_attempt(
-    bus: SqliteBus, impatient: None
+    bus: SqliteBus, brief_outages: None
 ) -> None:
     tries = 0
     enough, back = asyncio.Event(), asyncio.Event()
@@ -173,7 +173,9 @@ async def test_an_outage_of_the_store_keeps_the_batch_in_hand_and_costs_no_attem
     assert {(dead.attempt, dead.reason) for dead in await bus.dead(QUEUE.name)} == {(1, "and now it is there")}
 
 
-async def test_an_outage_in_the_midst_of_looking_for_the_guilty_fails_nobody(bus: SqliteBus, impatient: None) -> None:
+async def test_an_outage_in_the_midst_of_looking_for_the_guilty_fails_nobody(
+    bus: SqliteBus, brief_outages: None
+) -> None:
     away = iter([StoreUnavailable("away")] * 3)
     handled: list[str] = []
 
@@ -191,7 +193,7 @@ async def test_an_outage_in_the_midst_of_looking_for_the_guilty_fails_nobody(bus
     assert handled == ["one", "two", "three"]
 
 
-async def test_what_was_decided_is_settled_when_the_bus_can_write_again(tmp_path: Path, impatient: None) -> None:
+async def test_what_was_decided_is_settled_when_the_bus_can_write_again(tmp_path: Path, brief_outages: None) -> None:
     bus = SqliteBus(tmp_path / "bus.db", poll=0.5)
     bus.journal._busy_timeout = 0.01
     await bus.start()

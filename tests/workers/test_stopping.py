@@ -92,7 +92,9 @@ async def test_a_batch_that_does_not_end_is_abandoned_and_goes_back(
     assert (held.handled, await bus.depth(QUEUE.name)) == ([], Depth(ready=1, in_flight=0, dead=0))
 
 
-async def test_a_stop_while_the_store_is_away_gives_the_batch_back_as_it_was(bus: SqliteBus, impatient: None) -> None:
+async def test_a_stop_while_the_store_is_away_gives_the_batch_back_as_it_was(
+    bus: SqliteBus, brief_outages: None
+) -> None:
     tried = asyncio.Event()
 
     async def handle(_: Sequence[Event]) -> Mapping[str, Exception]:

@@ -102,6 +102,7 @@ async def test_after_an_outage_of_the_broker_silence_counts_only_once_the_backlo
             await line.cut()
             await becomes(lambda: not worker.registered)
             await publish(other, *(message(name, received=OLD) for name in ("one", "two")))
+            line.slow = 0.05  # what waited comes some time after the broker has said that it knows us again
             await line.mend()
             watching = asyncio.create_task(watch(worker, marks))
             assert await stepwise.begun.get() == ["one"]
