@@ -10,13 +10,26 @@
 """
 
 import asyncio
-from typing import Any, Final
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final, Protocol
 
 import orjson
+import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
+from hub import metrics
+from hub.errors import ConfigurationError
+
+MAX_BODY: Final = 1024 * 1024
+_KEEP_ALIVE: Final = 30.0
+_DRAIN: Final = 10.0
+_BACKLOG: Final = 1024
+_log = structlog.get_logger("process")
 _PATIENCE: Final = 10.0
 _ASCII: Final = 0x80
 _LONGEST_LINE: Final = 1 << 20
@@ -104,3 +117,64 @@ class DoorRunner(web.AppRunner):
         server = await super()._make_server()
         server.__class__ = _Server  # the runner makes its server by itself; only what it makes of a connection differs
         return server
+
+
+class Drains(Protocol):
+    """What has requests in hand that must come to their answers."""
+
+    in_hand: int
+
+    async def drained(self) -> None:
+        """Returns when nothing is in hand."""
+        ...
+
+
+async def serve(
+    stack: AsyncExitStack,
+    routes: Sequence[web.AbstractRouteDef],
+    host: str,
+    port: int,
+    listener: socket.socket | None = None,
+    *,
+    key: str,
+    ingress: Drains | None = None,
+) -> int:
+    """Serves routes until the stack is left; returns the port. Raises ConfigurationError that names the port's key."""
+    app = web.Application(client_max_size=MAX_BODY + 1)  # aiohttp refuses a body of exactly its limit
+    app.add_routes(routes)
+    runner = DoorRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        auto_decompress=False,  # a body is kept as it came, and no bomb goes off here
+        keepalive_timeout=_KEEP_ALIVE,
+        shutdown_timeout=_DRAIN,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site: web.BaseSite
+    if listener is not None:
+        site = web.SockSite(runner, listener, backlog=_BACKLOG)
+    else:
+        siblings = metrics.SHARED in os.environ  # the children of one parent open the operators' port each
+        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=siblings)
+    try:
+        await site.start()
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error  # asyncio puts a sentence of its own into strerror
+        raise ConfigurationError(f"{key}: found {port}; cannot listen on {host}: {why}") from None
+    port = int(runner.addresses[0][1])
+    if ingress is not None:
+        stack.push_async_callback(_drained, runner, ingress)
+    return port
+
+
+async def _drained(runner: web.AppRunner, ingress: Drains) -> None:
+    """Lets the callbacks in hand come to their answers, before aiohttp stops reading their bodies."""
+    for site in list(runner.sites):
+        await site.stop()
+    try:
+        async with asyncio.timeout(_DRAIN):
+            await ingress.drained()
+    except TimeoutError:
+        _log.warning("process.requests_abandoned", requests=ingress.in_hand)

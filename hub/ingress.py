@@ -23,12 +23,12 @@ from aiohttp import web
 
 from hub import metrics
 from hub.disk import Disk, Refused
+from hub.door import MAX_BODY
 from hub.errors import NotDurable, QuarantineFull, Unusable
 from hub.events import Event, Message, to_message
 from hub.ports import Callback, Vendor
 
 MAX_URL: Final = 32 * 1024
-MAX_BODY: Final = 1024 * 1024
 _THROWN_AWAY: Final = 16 * 1024 * 1024
 _PATIENCE: Final = 5.0
 _WHOLE_BODY: Final = 15.0  # seconds

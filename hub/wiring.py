@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from hub import ledger, metrics
+from hub import ledger
 from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.bus.rabbitmq import RabbitBus
@@ -21,10 +20,10 @@ from hub.bus.sqlite import SqliteBus
 from hub.calls import PROMISED, Timing
 from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
 from hub.disk import Disk
-from hub.door import DoorRunner
+from hub.door import serve
 from hub.errors import ConfigurationError, StoreUnavailable
 from hub.health import Health, Part, exposition
-from hub.ingress import MAX_BODY, Gate, Ingress
+from hub.ingress import Gate, Ingress
 from hub.operating.dead_letters import DeadLetters
 from hub.operating.quarantine import Quarantine
 from hub.operators import DeadLetterRoutes, QuarantineRoutes
@@ -39,10 +38,7 @@ WORKERS: Final[dict[str, Callable[[Store, Bus], Persistence]]] = {"persistence":
 """Every worker by its name: a new one is one file and one line here."""
 
 _VERBS: Final = {"inicio": "started", "desvio_correcto": "answered", "desvio_fallido": "missed", "fin": "ended"}
-_KEEP_ALIVE: Final = 30.0
-_DRAIN: Final = 10.0
 _SAME_WISH: Final = 1.0
-_BACKLOG: Final = 1024
 _UPGRADE_AGAIN: Final = 2.0
 _log = structlog.get_logger("process")
 
@@ -239,13 +235,13 @@ class Process:
             operators = [*self._api(Quarantine(self.disk, hedge, decoders)).routes(), exposition()]
             if admin.port is not None:
                 operators += self._health().probes()
-                await _serve(stack, operators, admin.host or http.host, admin.port, key="admin.port")
+                await serve(stack, operators, admin.host or http.host, admin.port, key="admin.port")
             else:
                 routes += operators
-            self.port = await _serve(stack, routes, http.host, http.port, listener, key="http.port", ingress=ingress)
+            self.port = await serve(stack, routes, http.host, http.port, listener, key="http.port", ingress=ingress)
         elif worker.port is not None:
             routes = [*self._health().probes(), exposition()]
-            self.port = await _serve(stack, routes, worker.host, worker.port, key="worker.port")
+            self.port = await serve(stack, routes, worker.host, worker.port, key="worker.port")
 
     async def _hedge(self, stack: AsyncExitStack, disk: Disk) -> Hedge:
         outbox = self.settings.outbox
@@ -291,57 +287,6 @@ class Process:
         if self.disk is not None:
             return "ok" in (parts["bus"].state, parts["outbox"].state)
         return all(parts[worker.runner.worker.name].state == "ok" for worker in self.workers)
-
-
-async def _serve(
-    stack: AsyncExitStack,
-    routes: Sequence[web.AbstractRouteDef],
-    host: str,
-    port: int,
-    listener: socket.socket | None = None,
-    *,
-    key: str,
-    ingress: Ingress | None = None,
-) -> int:
-    """Serves routes until the stack is left; returns the port. Raises ConfigurationError that names the port's key."""
-    app = web.Application(client_max_size=MAX_BODY + 1)  # aiohttp refuses a body of exactly its limit
-    app.add_routes(routes)
-    runner = DoorRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        auto_decompress=False,  # a body is kept as it came, and no bomb goes off here
-        keepalive_timeout=_KEEP_ALIVE,
-        shutdown_timeout=_DRAIN,
-    )
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site: web.BaseSite
-    if listener is not None:
-        site = web.SockSite(runner, listener, backlog=_BACKLOG)
-    else:
-        siblings = metrics.SHARED in os.environ  # the children of one parent open the operators' port each
-        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=siblings)
-    try:
-        await site.start()
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else error  # asyncio puts a sentence of its own into strerror
-        raise ConfigurationError(f"{key}: found {port}; cannot listen on {host}: {why}") from None
-    port = int(runner.addresses[0][1])
-    if ingress is not None:
-        stack.push_async_callback(_drained, runner, ingress)
-    return port
-
-
-async def _drained(runner: web.AppRunner, ingress: Ingress) -> None:
-    """Lets the callbacks in hand come to their answers, before aiohttp stops reading their bodies."""
-    for site in list(runner.sites):
-        await site.stop()
-    try:
-        async with asyncio.timeout(_DRAIN):
-            await ingress.drained()
-    except TimeoutError:
-        _log.warning("process.requests_abandoned", requests=ingress.in_hand)
 
 
 async def _stopped(task: "asyncio.Task[None]", worker: Persistence) -> None:

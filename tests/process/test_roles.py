@@ -46,7 +46,7 @@ async def test_a_killed_child_of_the_ingress_is_replaced_nobody_is_refused_and_n
     here.start("worker", "persistence")
     await here.ready()
     await until(lambda: _two_serve(here, parent))
-    async with Load(here.url, seed=3, calls=500, rate=500) as load:
+    async with Load(here.url, seed=3, calls=300, rate=400) as load:
         await load.accepts(300)
         killed = parent.children()[0]
         killed.kill()
@@ -73,7 +73,7 @@ async def test_a_killed_worker_costs_no_call_and_seals_none_twice(
     here.start("worker", "persistence")
     await here.ready()
     await until(lambda: _logged(here, (1, 2), "bus.consuming"))
-    async with Load(here.url, seed=4, calls=400) as load:
+    async with Load(here.url, seed=4, calls=250) as load:
         await load.accepts(400)
         doomed.kill()
         assert await exit_status(doomed) == -signal.SIGKILL
@@ -84,7 +84,7 @@ async def test_a_killed_worker_costs_no_call_and_seals_none_twice(
     told: dict[str, set[str]] = defaultdict(set)
     subscription = broker.subscribe(SEALED.name, 200)
     async with asyncio.timeout(40):
-        while len(told) < 400:
+        while len(told) < 250:
             deliveries = await subscription.fetch(200)
             await subscription.settle([(delivery, Ack()) for delivery in deliveries])
             for delivery in deliveries:
@@ -114,7 +114,7 @@ async def test_without_a_broker_the_ingress_accepts_and_hands_over_when_it_comes
         here.start("worker", "persistence")
         health = await here.becomes(503, probes)
         assert health["parts"]["persistence"] == {"state": "down", "detail": "not consuming"}
-        async with Load(here.url, seed=5, calls=60) as load:
+        async with Load(here.url, seed=5, calls=40) as load:
             await load.ends()
         assert set(load.statuses) == {200}
 

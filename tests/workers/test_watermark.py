@@ -12,6 +12,7 @@ from hub.events import Event
 from tests.contract.buses import depth_becomes, publish
 from tests.disk.line import Line
 from tests.workers.support import NOTHING, QUEUE, becomes, message, names, working
+from workers import runner
 from workers.runner import Runner, Worker
 
 OLD = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
@@ -89,7 +90,10 @@ async def test_a_receipt_in_the_future_does_not_take_it_there(bus: SqliteBus) ->
 
 
 @pytest.mark.timeout(60)
-async def test_after_an_outage_of_the_broker_silence_counts_only_once_the_backlog_is_handled(amqp_url: str) -> None:
+async def test_after_an_outage_of_the_broker_silence_counts_only_once_the_backlog_is_handled(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_AFTER_OUTAGE", 0.5)
     stepwise = Stepwise()
     marks: set[datetime | None] = set()
     async with Line(amqp_url) as line:
