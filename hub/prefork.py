@@ -100,7 +100,8 @@ class Parent:
             pause = _PAUSE[0] if loop.time() - began > _LONG_ENOUGH else min(pause * 2, longest)
             _log.error("parent.child_died", slot=slot, why=ending, again_in=pause)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
 
     async def _live(self, slot: int) -> str:
         """A child from its start to its end; returns how it ended."""

@@ -156,4 +156,5 @@ class Persistence:
 async def _first(event: asyncio.Event, seconds: float) -> None:
     """Waits for the event, or as long."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can swallow the cancellation that ends us
+            await event.wait()

@@ -204,7 +204,8 @@ class Runner:
         """Waits, or is stopped."""
         _log.warning("worker.paused", worker=self.worker.name, reason=str(error), again_in=round(seconds, 2))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _one_by_one(self, events: Sequence[Event], error: Exception) -> Mapping[str, Exception]:
         """Finds the guilty: one event that fails must not fail its neighbours."""

@@ -53,7 +53,8 @@ class Transactions:
         """
         waiting = self._shielded(self._once(work, isolation_level="AUTOCOMMIT"))
         try:
-            return await asyncio.wait_for(waiting, within)
+            async with asyncio.timeout(within):
+                return await waiting
         except TimeoutError:
             raise StoreUnavailable(f"the store does not answer: nothing within {within} seconds") from None
 
@@ -133,7 +134,8 @@ class Transactions:
 
     async def _hang_up(self) -> None:
         with suppress(Exception):
-            await asyncio.wait_for(self._engine.dispose(), GOODBYE)
+            async with asyncio.timeout(GOODBYE):
+                await self._engine.dispose()
 
 
 class _Again(Exception):
