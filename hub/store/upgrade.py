@@ -1,17 +1,15 @@
-"""Brings a database's tables to this version. Two processes may start at once: one works, the other waits for it."""
+"""Brings a database's tables to this version. Two processes may start at once: one works, the other waits for it.
+
+The migrations are a line, each file named after its revision, so that whether one is missing can be told without
+alembic: it is slow to import, and nearly every start has nothing to do.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.script.revision import RevisionError
-from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.errors import StoreUnavailable
@@ -47,7 +45,7 @@ async def pending(url: str) -> list[str]:
     """The names of the migrations that are not applied, oldest first. Changes nothing. Raises as ``upgrade`` does."""
     path = sqlite_path(url)
     if path is not None and not path.exists():
-        return _names(ScriptDirectory(str(SCRIPTS)), ())
+        return _names()
     async with _connected(url) as connection:
         return await connection.run_sync(_missing)
 
@@ -58,8 +56,6 @@ async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.connect() as connection:
             yield connection
-    except (CommandError, RevisionError) as error:
-        raise StoreUnavailable(f"the store is not of this version: {error}") from error
     except Exception as error:
         if meaning(error) is Meaning.BUG:
             raise
@@ -69,15 +65,25 @@ async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 def _missing(connection: Connection) -> list[str]:
-    return _names(ScriptDirectory(str(SCRIPTS)), MigrationContext.configure(connection).get_current_heads())
+    names = _names()
+    if not inspect(connection).has_table("alembic_version"):
+        return names
+    current = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if current is None:
+        return names
+    if current not in names:
+        raise StoreUnavailable(f"the store is not of this version: it has {current}, which this program does not know")
+    return names[names.index(current) + 1 :]
 
 
-def _names(scripts: ScriptDirectory, heads: tuple[str, ...]) -> list[str]:
-    wanted = scripts.iterate_revisions("heads", heads or "base")
-    return [script.revision for script in wanted][::-1]
+def _names() -> list[str]:
+    return sorted(path.stem for path in (SCRIPTS / "versions").glob("[0-9]*.py"))
 
 
 def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415  see above
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
