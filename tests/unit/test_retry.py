@@ -37,7 +37,7 @@ def test_all_attempts_together_span_two_days_at_the_least_and_a_week_at_the_most
 
 @given(spreads)
 def test_the_first_retry_comes_within_five_seconds(spread: float) -> None:
-    assert 2.5 <= delay(1, spread=spread) < 5
+    assert 2.5 <= delay(1, spread=spread) <= 5
 
 
 @given(attempts, spreads, spreads)
