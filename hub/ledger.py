@@ -12,7 +12,9 @@ _ANSWERS: Final = ("accepted", "duplicate", "quarantined", "refused")
 async def ledger(disk: Disk | None, bus: Bus, store: Store) -> dict[str, Any]:
     """The ledger of this hub.
 
-    ``settled`` is what the store kept; ``dead`` and ``in_flight`` are what the bus and the outbox hold.
+    ``settled`` is what the store kept; ``dead`` and ``in_flight`` are what the bus and the outbox hold. A worker's
+    ``accepted`` is their sum, so it balances by itself and names no loss; ``callbacks`` is counted at the door, and
+    ``accepted`` less ``duplicate`` there, held against the store's events, shows one.
 
     Raises:
         StoreUnavailable, NotDurable: a part cannot be asked now.

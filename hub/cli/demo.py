@@ -86,7 +86,6 @@ def balances(report: Report, counts: dict[str, int], books: dict[str, Any]) -> d
         "accepted, without repetitions = events kept": (callbacks["accepted"] - callbacks["duplicate"], kept),
         "calls in = calls sealed": (CALLS, counts["sealed"]),
         "sealed and resealed = derived events that came back": (counts["sealed"], counts["derived"]),
-        "accepted by persistence = settled": (worker["accepted"], worker["settled"]),
         "dead, in flight, unaccounted": (0, worker["dead"] + worker["in_flight"] + len(worker["unaccounted"])),
     }
     return {name: (one, other, one == other) for name, (one, other) in lines.items()}

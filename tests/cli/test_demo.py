@@ -1,0 +1,39 @@
+"""The demo's account: it must balance where nothing is lost, and must not where something is."""
+
+from typing import Any
+
+import pytest
+
+from hub.cli.demo import CALLS, balances
+from hub.simulator.driver import Report
+
+REPORT = Report(sent=10, statuses={200: 10}, errors={}, scenarios={}, mutations={}, latency={}, seconds=1.0)
+
+
+def balanced(**changed: int) -> bool:
+    counts = {"events": 9 + CALLS, "derived": CALLS, "sealed": CALLS} | changed
+    worker = {"dead": changed.get("dead", 0), "in_flight": changed.get("in_flight", 0), "unaccounted": []}
+    books: dict[str, Any] = {
+        "callbacks": {"accepted": changed.get("accepted", 10), "duplicate": 1},
+        "workers": {"persistence": worker},
+    }
+    return all(equal for _, _, equal in balances(REPORT, counts, books).values())
+
+
+def test_the_account_balances_where_nothing_is_lost() -> None:
+    assert balanced()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"events": 8 + CALLS},
+        {"accepted": 9},
+        {"sealed": CALLS - 1, "derived": CALLS - 1, "events": 8 + CALLS},
+        {"derived": CALLS - 1},
+        {"dead": 1},
+        {"in_flight": 1},
+    ],
+)
+def test_the_account_does_not_balance_where_something_is(changed: dict[str, int]) -> None:
+    assert not balanced(**changed)
