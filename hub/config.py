@@ -342,7 +342,11 @@ def _known_names(table: dict[str, Any]) -> None:
         if name not in Settings.model_fields:  # pydantic-settings takes `_env_prefix` and its like for its own
             raise ConfigurationError(f"{name}: unknown key; expected one of {SCHEMA}")
     tables = set(Settings.model_fields)
-    variables = {name: tables | {"config", "secrets_dir"} for name in os.environ if name.upper().startswith(PREFIX)}
+    variables = {
+        name: tables | {"config", "secrets_dir", "test", "failpoints"}
+        for name in os.environ
+        if name.upper().startswith(PREFIX)
+    }
     files = dict.fromkeys((path.name for path in secret_files()), tables)
     for where, names in (("environment", variables), ("secrets directory", files)):
         for name, known in names.items():

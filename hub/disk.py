@@ -15,6 +15,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
+from hub import failpoints
 from hub.errors import NotDurable, QuarantineFull
 from hub.events import Event, Message, moment, timestamp, to_message
 from hub.journal import Journal
@@ -140,8 +141,10 @@ class Disk:
             if self._look(connection):
                 raise NotDurable(self._full)
             _put(connection, messages)
+            failpoints.hit("outbox.before_commit")
 
         await self._journal.run(write)
+        failpoints.hit("outbox.after_commit")
 
     async def claim(self, limit: int) -> list[tuple[int, Message]]:
         """The oldest events of the outbox, in the order of acceptance, for ten seconds."""

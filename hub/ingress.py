@@ -21,7 +21,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from hub import metrics
+from hub import failpoints, metrics
 from hub.disk import Disk, Refused
 from hub.door import MAX_BODY
 from hub.errors import NotDurable, QuarantineFull, Unusable
@@ -131,6 +131,7 @@ class Ingress:
         body = await _whole(request)
         if isinstance(body, web.Response):
             return body
+        failpoints.hit("ingress.after_read")
         if not _proved(gate, request.match_info["token"]) or gate is None:
             return _refuse(401, "unknown source or wrong token")
         callback = Callback(

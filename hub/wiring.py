@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from hub import ledger
+from hub import failpoints, ledger
 from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.bus.rabbitmq import RabbitBus
@@ -132,8 +133,9 @@ class Process:
         """Composes; opens nothing.
 
         Raises:
-            ConfigurationError: a worker's name is unknown.
+            ConfigurationError: a worker's name is unknown, or failpoints are armed outside of tests.
         """
+        failpoints.arm(os.environ)
         unknown = [name for name in workers if name not in WORKERS]
         if unknown:
             raise ConfigurationError(f"worker: found {unknown[0]!r}; expected one of {', '.join(WORKERS)}")

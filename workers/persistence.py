@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from hub import metrics
+from hub import failpoints, metrics
 from hub.errors import NotDurable, Permanent, StoreUnavailable
 from hub.events import Event
 from hub.ports import Bus, Claimed, QueueSpec, Store
@@ -103,6 +103,7 @@ class Persistence:
             return _SWEEP
         sealed = await self._store.seal(upto, _SEALED_AT_ONCE)
         if sealed:
+            failpoints.hit("sealer.after_seal")
             metrics.sealed.inc(sealed)
             self._derived.set()
         if sealed == _SEALED_AT_ONCE:
@@ -130,6 +131,7 @@ class Persistence:
                     self._claimed = []
                 return max(0.0, _LEASE - age)
             await self._bus.publish([one.message for one in self._claimed])
+            failpoints.hit("derived.after_publish")
             self._durable, self._claimed = [one.seq for one in self._claimed], []
         await self._store.published(self._durable)
         metrics.relayed.inc(len(self._durable))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from hub import metrics, retry
+from hub import failpoints, metrics, retry
 from hub.calls.facts import received_at
 from hub.errors import BusClosed, NotDurable, StoreUnavailable, Undecodable
 from hub.events import Event, to_event
@@ -154,20 +154,24 @@ class Runner:
 
     async def _batch(self, subscription: Subscription, deliveries: list[Delivery]) -> None:
         began = perf_counter()
+        failpoints.hit("worker.after_receive")
         decoded, outcomes = _decode(deliveries)
         events = [event for _, event in decoded]
         now = self._clock()
         self._reached = min((_receipt(event, now) for event in events), default=now)
+        failpoints.hit("worker.before_effect")
         try:
             failures = await self._handle(events) if events else {}
         except StoreUnavailable as error:
             _log.info("worker.put_back", worker=self.worker.name, deliveries=len(decoded), reason=str(error))
             decoded, failures = [], {}
+        failpoints.hit("worker.after_effect")
         now = self._clock()
         for delivery, event in decoded:
             failure = failures.get(event.id)
             outcomes.append((delivery, Ack() if failure is None else _outcome(failure, delivery.attempt, now)))
         await self._settle(subscription, outcomes)
+        failpoints.hit("worker.after_settle")
         self._report(outcomes, perf_counter() - began)
 
     async def _settle(self, subscription: Subscription, outcomes: list[tuple[Delivery, Outcome]]) -> None:

@@ -12,6 +12,7 @@ import structlog
 from aiormq.abc import AbstractChannel, AbstractConnection, ChannelFrame, DeliveredMessage
 from pamqp import commands as spec
 
+from hub import failpoints
 from hub.bus.inbox import Inbox
 from hub.bus.link import Broken, Link, Pause, broken_by
 from hub.bus.publisher import Publisher
@@ -227,6 +228,7 @@ class RabbitSubscription:
         pause = 0.1
         while channel is self._channel:
             outcomes = await self._publisher.deliver(list(copies.values()))
+            failpoints.hit("worker.after_retry_publish")
             problems = dict(zip(copies, outcomes, strict=True))
             await self._ack(channel, [number for number, problem in problems.items() if problem is None])
             copies = {number: copy for number, copy in copies.items() if problems[number] is not None}

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from hub import metrics
+from hub import failpoints, metrics
 from hub.disk import Disk
 from hub.errors import NotDurable
 from hub.events import Message
@@ -171,12 +171,14 @@ class Hedge:
 
     async def _hand_over(self, claimed: Sequence[tuple[int, Message]]) -> None:
         seqs = [seq for seq, _ in claimed]
+        failpoints.hit("relay.before_publish")
         try:
             await self._bus.publish([message for _, message in claimed])
         except BaseException:
             with contextlib.suppress(NotDurable):
                 await self._disk.release(seqs)
             raise
+        failpoints.hit("relay.after_confirm")
         await self._disk.remove(seqs)
 
     async def _rows(self) -> int:

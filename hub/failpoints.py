@@ -1,0 +1,106 @@
+"""Named places at which a test lets a process fail, exactly there instead of at random.
+
+``TRUNKLINE_FAILPOINTS="worker.after_effect=kill:1/50,relay.after_confirm=kill"`` arms two of them. Only beside
+``TRUNKLINE_TEST=1``: a hub that is configured to fail must not start by a slip. Unarmed, a place costs one look at an
+empty dictionary.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hub.errors import ConfigurationError
+
+POINTS: Final = (
+    "ingress.after_read",  # a callback is here, nothing is kept of it
+    "outbox.before_commit",  # its row is written, in the writer's thread, and not synced
+    "outbox.after_commit",  # it is synced and not answered
+    "relay.before_publish",  # claimed from the outbox
+    "relay.after_confirm",  # on the bus, and still in the outbox
+    "worker.after_receive",  # a batch is in hand
+    "worker.before_effect",  # decoded
+    "worker.after_effect",  # committed, not settled
+    "worker.after_retry_publish",  # the copy is confirmed, the original not acknowledged
+    "worker.after_settle",
+    "sealer.after_seal",  # sealed and derived, not published
+    "derived.after_publish",  # published, and still in the store's outbox
+)
+"""Every place there is."""
+
+_FAILPOINTS, _TEST = "TRUNKLINE_FAILPOINTS", "TRUNKLINE_TEST"
+_EXPECTED: Final = "expected POINT=ACTION[:N/M], …; an action is kill, exit, raise, hang or sleep(SECONDS)"
+
+
+class Provoked(RuntimeError):
+    """What ``raise`` raises: an error that nobody expects."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Armed:
+    act: Callable[[str], None]
+    share: float
+
+
+_armed: dict[str, _Armed] = {}
+
+
+def hit(point: str) -> None:
+    """Fails here, if a test asked for it."""
+    if _armed and (armed := _armed.get(point)) and random.random() < armed.share:  # noqa: S311  no secret
+        armed.act(point)
+
+
+def arm(environment: Mapping[str, str]) -> None:
+    """Arms what the environment says. Raises ConfigurationError outside of tests, and where it makes no sense."""
+    _armed.clear()
+    told = environment.get(_FAILPOINTS, "")
+    if not told:
+        return
+    if environment.get(_TEST) != "1":
+        raise ConfigurationError(f"{_FAILPOINTS}: found beside no {_TEST}=1; expected in tests alone")
+    _armed.update(_parsed(item.strip()) for item in told.split(","))
+
+
+def _parsed(item: str) -> tuple[str, _Armed]:
+    point, _, what = item.partition("=")
+    action, _, share = what.partition(":")
+    name, _, seconds = action.partition("(")
+    if point not in POINTS or name not in _ACTIONS:
+        raise ConfigurationError(f"{_FAILPOINTS}: found {item!r}; {_EXPECTED}")
+    try:
+        hits, _, of = (share or "1/1").partition("/")
+        armed = _Armed(_ACTIONS[name](float(seconds.removesuffix(")") or 0)), int(hits) / int(of))
+    except (ValueError, ZeroDivisionError):
+        raise ConfigurationError(f"{_FAILPOINTS}: found {item!r}; {_EXPECTED}") from None
+    return point, armed
+
+
+def _kill(_: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()  # it is sent, and may take a moment to arrive
+
+
+def _exit(_: str) -> None:
+    os._exit(1)
+
+
+def _raise(point: str) -> None:
+    raise Provoked(point)
+
+
+def _hang(_: str) -> None:
+    while True:
+        signal.pause()
+
+
+_ACTIONS: Final[Mapping[str, Callable[[float], Callable[[str], None]]]] = {
+    "kill": lambda _: _kill,
+    "exit": lambda _: _exit,
+    "raise": lambda _: _raise,
+    "hang": lambda _: _hang,
+    "sleep": lambda seconds: lambda _: time.sleep(seconds),  # of the whole loop: that is the fault
+}
