@@ -188,6 +188,12 @@ class Load:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
+    @property
+    def playing(self) -> "asyncio.Task[None]":
+        """Ends when all have called."""
+        assert self._task is not None
+        return self._task
+
     async def until(self, true: Callable[[], bool]) -> None:
         """Waits for an answer after which this is true."""
         async with asyncio.timeout(PATIENCE):
