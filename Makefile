@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run demo test check bench lock clean
+.PHONY: install run demo test faults check bench lock clean
 
 # The stamp is newer than the lock: nothing to do. pip brings uv, uv brings the rest, by hash.
 $(VENV)/.installed: pyproject.toml deploy/requirements.txt deploy/requirements-dev.txt
@@ -25,6 +25,14 @@ demo: install
 test: install
 	@deploy/test-servers.sh
 	@$(BIN)/pytest $(ARGS)
+
+# Every fault at its full size, hours of it; `make test` has a selection. The figures: docs/reliability.md.
+faults: export FAULTS := full
+faults: export FAULTS_REPORT ?= $(CURDIR)/.faults.jsonl
+faults: install
+	@deploy/test-servers.sh
+	@$(BIN)/pytest tests/faults $(ARGS)
+	@$(BIN)/python -m tests.faults.table $(FAULTS_REPORT)
 
 check: install
 	@$(BIN)/ruff format --check .
