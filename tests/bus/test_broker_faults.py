@@ -11,8 +11,8 @@ from hub.bus.rabbitmq import RabbitBus
 from hub.errors import NotDurable
 from hub.ports import Ack, DeadLetter, Delivery, Depth
 from tests.bus.broker import insist, opened, vhost
-from tests.bus.proxy import Proxy
 from tests.contract.buses import ENDED, WORK, eventually, message, publish, receive
+from tests.faults.proxy import Proxy
 from tests.servers.rabbitmq import RabbitMQ
 
 

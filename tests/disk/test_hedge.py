@@ -21,8 +21,8 @@ from hub.errors import NotDurable
 from hub.events import Message
 from hub.ports import Bus, Depth
 from tests.contract.buses import depth_becomes, message
-from tests.disk.line import Line
 from tests.disk.support import QUEUE, fill, named, on_the_bus, open_disk
+from tests.faults.proxy import Proxy
 from tests.hub import until
 
 BOUND = 0.25
@@ -40,13 +40,13 @@ async def at_work(hedge: Hedge) -> AsyncIterator[Hedge]:
 
 
 @pytest.fixture
-async def line(amqp_url: str) -> AsyncIterator[Line]:
-    async with Line(amqp_url) as line:
+async def line(amqp_url: str) -> AsyncIterator[Proxy]:
+    async with Proxy(amqp_url) as line:
         yield line
 
 
 @pytest.fixture
-async def broker(line: Line) -> AsyncIterator[RabbitBus]:
+async def broker(line: Proxy) -> AsyncIterator[RabbitBus]:
     """A bus on RabbitMQ, at the end of a line that can be cut."""
     bus = RabbitBus([line.url])
     await bus.start()
@@ -95,7 +95,7 @@ async def test_a_small_share_takes_the_outbox(bus: SqliteBus, disk: Disk, monkey
 
 
 async def test_while_the_bus_is_down_the_outbox_takes_all_and_the_relay_drains_it_in_order_each_event_once(
-    broker: RabbitBus, disk: Disk, line: Line
+    broker: RabbitBus, disk: Disk, line: Proxy
 ) -> None:
     async with at_work(Hedge(broker, disk, bound=BOUND, share=0)) as hedge:
         await line.cut()
@@ -114,7 +114,7 @@ async def test_while_the_bus_is_down_the_outbox_takes_all_and_the_relay_drains_i
 
 @pytest.mark.timeout(60)
 async def test_a_bus_that_breaks_under_load_loses_nothing_that_was_accepted(
-    broker: RabbitBus, disk: Disk, line: Line
+    broker: RabbitBus, disk: Disk, line: Proxy
 ) -> None:
     accepted: list[str] = []
 
@@ -141,10 +141,10 @@ async def test_a_bus_that_breaks_under_load_loses_nothing_that_was_accepted(
 
 @pytest.mark.timeout(60)
 async def test_a_confirm_that_is_later_than_the_bound_costs_no_more_than_the_bound_and_no_event(
-    broker: RabbitBus, disk: Disk, line: Line
+    broker: RabbitBus, disk: Disk, line: Proxy
 ) -> None:
     async with at_work(Hedge(broker, disk, bound=0.1, share=0)) as hedge:
-        line.slow = 0.6
+        line.down.delay = 0.6
         sent = [message(n=n) for n in range(20)]
         began = monotonic()
         await asyncio.gather(*(hedge.publish([one]) for one in sent))
@@ -152,7 +152,7 @@ async def test_a_confirm_that_is_later_than_the_bound_costs_no_more_than_the_bou
         assert await disk.waiting() == 20
         assert 0.1 <= taken < 0.5
         await until(lambda: _late(line))
-        line.slow = 0
+        line.down.delay = 0
         await drained(disk)
         depth = await broker.depth(QUEUE.name)
         arrived = Counter(await on_the_bus(broker, depth.ready))
@@ -162,15 +162,15 @@ async def test_a_confirm_that_is_later_than_the_bound_costs_no_more_than_the_bou
 
 @pytest.mark.timeout(60)
 async def test_a_late_confirm_is_waited_for_where_the_outbox_is_full(
-    broker: RabbitBus, line: Line, tmp_path: Path, stack: AsyncExitStack
+    broker: RabbitBus, line: Proxy, tmp_path: Path, stack: AsyncExitStack
 ) -> None:
     disk = await open_disk(stack, tmp_path, max_bytes=FEW)
     await fill(disk)
     hedge = Hedge(broker, disk, bound=0.05, share=0)
-    line.slow = 0.3
+    line.down.delay = 0.3
     await hedge.publish([one := message()])
-    assert line.late
-    line.slow = 0
+    assert line.down.late
+    line.down.delay = 0
     assert await on_the_bus(broker, 1) == [one.id]
 
 
@@ -185,7 +185,7 @@ async def test_a_full_outbox_is_no_reason_to_refuse_what_the_bus_takes(
 
 
 async def test_where_neither_takes_it_it_is_refused_and_taken_again_once_there_is_room(
-    broker: RabbitBus, line: Line, tmp_path: Path, stack: AsyncExitStack
+    broker: RabbitBus, line: Proxy, tmp_path: Path, stack: AsyncExitStack
 ) -> None:
     disk = await open_disk(stack, tmp_path, max_bytes=FEW)
     await line.cut()
@@ -256,8 +256,8 @@ async def _more_than(accepted: list[str], count: int) -> bool:
     return len(accepted) > count
 
 
-async def _late(line: Line) -> bool:
-    return line.late > 0
+async def _late(line: Proxy) -> bool:
+    return line.down.late > 0
 
 
 def _ready(count: int) -> Depth:

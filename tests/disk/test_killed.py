@@ -9,7 +9,7 @@ import pytest
 
 from hub.bus.rabbitmq import RabbitBus
 from hub.ports import Ack
-from tests.disk.line import Line
+from tests.faults.proxy import Proxy
 from tests.process.site import Load, Site, exit_status, site
 from workers.persistence import QUEUE
 
@@ -24,7 +24,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Site]:
 async def test_an_ingress_killed_with_a_full_outbox_hands_everything_over_after_its_next_start(
     here: Site, amqp_url: str
 ) -> None:
-    async with Line(amqp_url) as line:
+    async with Proxy(amqp_url) as line:
         await line.cut()
         here.configure(bus={"url": line.url}, outbox={"path": str(here.directory / "o.db"), "max_bytes": 500_000})
         killed = here.start("ingress")

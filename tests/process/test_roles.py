@@ -14,7 +14,7 @@ import pytest
 
 from hub.bus.rabbitmq import RabbitBus
 from hub.ports import Ack, QueueSpec
-from tests.disk.line import Line
+from tests.faults.proxy import Proxy
 from tests.hub import LINE, TOKEN, until
 from tests.process.site import Load, Site, exit_status, site, terminated
 
@@ -100,7 +100,7 @@ async def test_a_killed_worker_costs_no_call_and_seals_none_twice(
 async def test_without_a_broker_the_ingress_accepts_and_hands_over_when_it_comes(
     here: Site, amqp_url: str, postgres_url: str
 ) -> None:
-    async with Line(amqp_url) as line:
+    async with Proxy(amqp_url) as line:
         await line.cut()
         probes = here.spare[0]
         here.configure(bus={"url": line.url}, store={"url": postgres_url}, worker={"port": probes})

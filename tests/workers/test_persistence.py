@@ -15,7 +15,7 @@ from hub.calls import Timing
 from hub.ports import Depth
 from hub.store.sql import SqlStore
 from tests.contract.buses import depth_becomes
-from tests.disk.line import Line
+from tests.faults.proxy import Proxy
 from tests.hub import until
 from tests.store.evidence import apart, call_id, desk_leg, ended, started, whole_call
 from tests.workers.house import DERIVED, QUICK, at_hand, at_work, by_verb, derived
@@ -150,7 +150,7 @@ async def test_what_was_derived_in_an_outage_of_the_bus_is_told_after_it_in_its_
 ) -> None:
     store_url = f"sqlite:///{tmp_path}/store.db"
     async with (
-        Line(amqp_url) as line,
+        Proxy(amqp_url) as line,
         at_work(line.url, store_url, timing=Timing(settle=0.05, gap_after=0.05)) as house,
     ):
         await house.publish(*whole_call(1)[1:])
@@ -180,16 +180,16 @@ async def test_what_was_derived_in_an_outage_of_the_bus_is_told_after_it_in_its_
 @pytest.mark.timeout(60)
 async def test_a_stop_lets_what_is_being_told_be_told_once(tmp_path: Path, amqp_url: str) -> None:
     store_url = f"sqlite:///{tmp_path}/store.db"
-    async with Line(amqp_url) as line, at_hand(line.url, store_url) as house:
+    async with Proxy(amqp_url) as line, at_hand(line.url, store_url) as house:
         await house.store.apply(whole_call(1), datetime.now(UTC))
         await house.store.seal(datetime.now(UTC) + timedelta(seconds=10))
         task = asyncio.create_task(house.worker.run())
-        line.slow = 0.3  # its confirms, from now on
+        line.down.delay = 0.3  # its confirms, from now on
         await becomes(lambda: bool(house.worker._claimed))
-        late = line.late
+        late = line.down.late
         house.worker.stop()
-        await becomes(lambda: line.late > late)
-        line.slow = 0.0
+        await becomes(lambda: line.down.late > late)
+        line.down.delay = 0.0
         await asyncio.wait_for(task, 20)
         assert (await house.store.counts())["outbox"] == 0
         assert len(await derived(house.bus, 1)) == 1

@@ -10,7 +10,7 @@ from hub.bus.rabbitmq import RabbitBus
 from hub.bus.sqlite import SqliteBus
 from hub.events import Event
 from tests.contract.buses import depth_becomes, publish
-from tests.disk.line import Line
+from tests.faults.proxy import Proxy
 from tests.workers.support import NOTHING, QUEUE, becomes, message, names, working
 from workers import runner
 from workers.runner import Runner, Worker
@@ -96,7 +96,7 @@ async def test_after_an_outage_of_the_broker_silence_counts_only_once_the_backlo
     monkeypatch.setattr(runner, "_AFTER_OUTAGE", 0.5)
     stepwise = Stepwise()
     marks: set[datetime | None] = set()
-    async with Line(amqp_url) as line:
+    async with Proxy(amqp_url) as line:
         bus, other = RabbitBus([line.url]), RabbitBus([amqp_url])
         await bus.start()
         await other.start()
@@ -106,7 +106,7 @@ async def test_after_an_outage_of_the_broker_silence_counts_only_once_the_backlo
             await line.cut()
             await becomes(lambda: not worker.registered)
             await publish(other, *(message(name, received=OLD) for name in ("one", "two")))
-            line.slow = 0.05  # what waited comes some time after the broker has said that it knows us again
+            line.down.delay = 0.05  # what waited comes some time after the broker has said that it knows us again
             await line.mend()
             watching = asyncio.create_task(watch(worker, marks))
             assert await stepwise.begun.get() == ["one"]
