@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Self
@@ -130,6 +131,14 @@ class Site:
             lost = accepted - {item["id"] for item in await self.pages("/v1/events")}
             raise AssertionError(f"{len(lost)} of {len(accepted)} accepted events are not in the store") from None
 
+    async def seals(self, count: int, within: float = PATIENCE) -> None:
+        """Waits until so many calls are sealed, and their sealed events have come back over the bus."""
+
+        async def sealed() -> bool:
+            return sum(".sealed." in item["type"] for item in await self.pages("/v1/events")) >= count
+
+        await until(sealed, within=within)
+
 
 @asynccontextmanager
 async def site(directory: Path) -> AsyncIterator[Site]:
@@ -166,16 +175,21 @@ class Load:
         accepted: the ids of the events that were answered 200.
         statuses: answers by their status.
         errors: requests without an answer, by the client's error.
+        results: of every request, in the order of their answers.
         report: once all have called.
+        seed: of its calls.
     """
 
     def __init__(self, url: str, *, seed: int, calls: int = 5000, rate: float | None = None) -> None:
         self.accepted: set[str] = set()
         self.statuses: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
+        self.results: list[Result] = []
         self.report: Report | None = None
+        self.seed = seed
         self._url = url
-        self._seed, self._calls, self._rate = seed, calls, rate
+        self._calls, self._rate = calls, rate
+        self._enough = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -206,12 +220,18 @@ class Load:
         assert self.report is not None
         return self.report
 
+    async def finish(self) -> Report:
+        """No new calls; waits until those that have begun are over."""
+        self._enough = True
+        return await self.ends()
+
     async def _call(self) -> None:
-        made = calls(["all"], seed=self._seed, count=self._calls, target=TARGET)
+        made = takewhile(lambda _: not self._enough, calls(["all"], seed=self.seed, count=self._calls, target=TARGET))
         self.report = await play(stream(made), self._url, rate=self._rate, concurrency=24, on_result=self._enter)
         self._news.set()
 
     def _enter(self, result: Result) -> None:
+        self.results.append(result)
         if result.status is None:
             self.errors[str(result.error)] += 1
         else:
