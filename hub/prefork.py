@@ -1,8 +1,9 @@
 """A parent that holds the listening socket and replaces a child that dies.
 
 The socket outlives every child, so a killed ingress costs only the requests in its hands: the others wait in the
-kernel's backlog for the next one. Our own page of code, because the well-kept parents (gunicorn with aiohttp's worker)
-do not pass the server's limits on, among them the length of a URL.
+kernel's backlog for the next one. A child that served is replaced at once, whatever ended it; before the next try of
+one that never came to serve there is a pause, longer each time. Our own page of code, because the well-kept parents
+(gunicorn with aiohttp's worker) do not pass the server's limits on, among them the length of a URL.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -27,7 +29,6 @@ FIRST_FD: Final = 3
 _PR_SET_PDEATHSIG: Final = 1
 _BACKLOG: Final = 1024
 _PAUSE: Final = (0.1, 5.0)
-_LONG_ENOUGH: Final = 10.0  # a child that lived so long had no trouble starting
 _PATIENCE: Final = 25.0
 _log = structlog.get_logger("parent")
 
@@ -54,6 +55,18 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"http.port: found {port}; cannot listen on {host}: {error.strerror}") from None
     listener.listen(_BACKLOG)
     return listener
+
+
+def tell_ready() -> None:
+    """Leaves word for the parent, where there is one, that this process came to serve."""
+    directory = os.environ.get(metrics.SHARED)
+    if directory is not None:
+        with contextlib.suppress(OSError):  # its replacement would wait a little: no reason to fail
+            _word(directory, os.getpid()).touch()
+
+
+def _word(directory: str, pid: int) -> Path:
+    return Path(directory) / f"served-{pid}"
 
 
 class Parent:
@@ -91,30 +104,32 @@ class Parent:
 
     async def _keep_one(self, slot: int) -> None:
         pause, longest = _PAUSE
-        loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
-            began = loop.time()
-            ending = await self._live(slot)
+            ending, served = await self._live(slot)
             if self._stopping.is_set():
                 return
-            pause = _PAUSE[0] if loop.time() - began > _LONG_ENOUGH else min(pause * 2, longest)
+            pause = _PAUSE[0] if served else min(pause * 2, longest)
             _log.error("parent.child_died", slot=slot, why=ending, again_in=pause)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
 
-    async def _live(self, slot: int) -> str:
-        """A child from its start to its end; returns how it ended."""
+    async def _live(self, slot: int) -> tuple[str, bool]:
+        """A child from its start to its end; returns how it ended, and whether it had come to serve."""
         try:
             child = await self._spawn()
         except OSError as error:  # no process or no memory to be had now: the other children must not lose their parent
-            return f"not started: {error}"
+            return f"not started: {error}", False
         self._children[slot] = child
         if self._stopping.is_set():  # told to stop while it was starting
             child.send_signal(signal.SIGTERM)
         await self._ended(child)
-        mark_process_dead(child.pid, self._environment[metrics.SHARED])  # type: ignore[no-untyped-call]  # likewise
-        return f"process {child.pid} ended with {child.returncode}"
+        directory = self._environment[metrics.SHARED]
+        mark_process_dead(child.pid, directory)  # type: ignore[no-untyped-call]  # likewise
+        word = _word(directory, child.pid)
+        served = word.exists()
+        word.unlink(missing_ok=True)  # a later child may get the same number
+        return f"process {child.pid} ended with {child.returncode}", served
 
     async def _ended(self, child: asyncio.subprocess.Process) -> None:
         waiting = asyncio.create_task(child.wait())

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from hub import failpoints, ledger
+from hub import failpoints, ledger, prefork
 from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.bus.rabbitmq import RabbitBus
@@ -172,6 +172,7 @@ class Process:
                 await self._listen(stack, listener)
                 if ready is not None:
                     ready()
+                prefork.tell_ready()
                 _log.info(
                     "process.ready", port=self.port, workers=[worker.runner.worker.name for worker in self.workers]
                 )
