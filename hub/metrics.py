@@ -44,6 +44,11 @@ events_kept = Counter("trunkline_events_kept", "Events that persistence kept", [
 conflicts = Counter("trunkline_conflicts", "Fields on which two events of one call disagreed")
 sealed = Counter("trunkline_calls_sealed", "Calls that this process sealed")
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
+loop_late = Gauge(
+    "trunkline_loop_late_seconds",
+    "By how much the event loop is behind",
+    multiprocess_mode="livemax",
+)
 
 
 def exposition() -> bytes:

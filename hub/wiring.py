@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from hub import failpoints, ledger, prefork
+from hub import failpoints, ledger, prefork, pulse
 from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.bus.rabbitmq import RabbitBus
@@ -167,6 +167,7 @@ class Process:
         """
         with _signals(self.stop):
             async with AsyncExitStack() as stack:
+                stack.push_async_callback(_cancelled, asyncio.create_task(pulse.watch(), name="pulse"))
                 await self._open(stack)
                 await self._work(stack)
                 await self._listen(stack, listener)

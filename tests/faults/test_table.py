@@ -5,9 +5,20 @@ import orjson
 from tests.faults.table import markdown
 
 ACCOUNT = {
-    **{"row": "I02 an ingress killed", "injected": 200, "attempted": 61234, "acknowledged": 60990},
-    **{"lost": 0, "duplicated": 0, "recovered": 3, "unexpected": 0, "refused": 0, "resets": 244},
-    **{"recovery": 1.25, "p50": 0.0042, "p99": 0.0991, "differing": []},
+    "row": "I02 an ingress killed",
+    "injected": 200,
+    "attempted": 61234,
+    "acknowledged": 60990,
+    "lost": 0,
+    "duplicated": 0,
+    "recovered": 3,
+    "unexpected": 0,
+    "refused": 0,
+    "resets": 244,
+    "recovery": 1.25,
+    "p50": 0.0042,
+    "p99": 0.0991,
+    "differing": [],
 }
 
 
