@@ -25,7 +25,7 @@ log = structlog.get_logger("bus")
 
 CONNECT_TIMEOUT: Final = 5.0
 CLOSE_TIMEOUT: Final = 3.0
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 _LASTED: Final = 10.0  # seconds after which a connection counts as a success
 
 
@@ -61,7 +61,7 @@ def _is_being_cancelled() -> bool:
 
 
 class Pause:
-    """Back-off: from 0.5 s to 15 s, doubling, jittered so that many processes do not come back at once."""
+    """Back-off: from 0.5 s to 2 s, doubling, jittered so that many processes do not come back at once."""
 
     def __init__(self) -> None:
         self._ceiling = SHORTEST_PAUSE
