@@ -2,10 +2,9 @@
 
 import asyncio
 import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence, Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
@@ -13,11 +12,14 @@ from aiormq.abc import AbstractChannel, AbstractConnection, ChannelFrame, Delive
 from pamqp import commands as spec
 
 from hub import failpoints
+from hub.bus.allowance import Allowance
 from hub.bus.inbox import Inbox
 from hub.bus.link import Broken, Link, Pause, broken_by
+from hub.bus.parking import Parked, Parking, Return
 from hub.bus.publisher import Publisher
-from hub.bus.tasks import end
-from hub.bus.topology import RPC_TIMEOUT, close_channel, dead_queue, retry_queue, step
+from hub.bus.suspicion import SUSPECT_AFTER
+from hub.bus.tasks import end, ending
+from hub.bus.topology import RPC_TIMEOUT, close_channel, dead_queue, suspects_queue
 from hub.bus.wire import Copy, Received, received
 from hub.ports import Ack, DeadLetter, Delivery, Outcome, Retry, Snooze
 
@@ -26,6 +28,7 @@ log = structlog.get_logger("bus")
 _WRITE_TIMEOUT: Final = 5.0
 _LONGEST_MOVE_PAUSE: Final = 5.0
 _TOO_EARLY: Final = 0.05  # seconds that are not worth parking a delivery for
+MOST_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +46,11 @@ class RabbitSubscription:
     The broker's callback only puts deliveries into our inbox. Nothing of a worker's runs in a task of the library's, so
     a channel that dies does not cancel an effect halfway; its deliveries are forgotten, since the broker has them.
 
+    Two consumers share the channel: that of the queue, and one of its suspects, which are handled one at a time.
+
     Attributes:
         queue: its name.
+        heard_at: when something arrived last, or there was no room for it, by the event loop's clock.
     """
 
     def __init__(
@@ -55,8 +61,10 @@ class RabbitSubscription:
         link: Link,
         publisher: Publisher,
         prepare: Callable[[AbstractConnection, str], Awaitable[None]],
-        ladder: Sequence[int],
+        parking: Callable[[], Parking],
+        isolates: Callable[[], bool],
         patience: float,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         """Begins to consume.
 
@@ -66,23 +74,30 @@ class RabbitSubscription:
             link: the connection to consume on.
             publisher: takes the copies that are parked or buried.
             prepare: makes the queue exist, on a given connection.
-            ladder: steps in seconds to park deliveries for.
+            parking: how deliveries wait, on the broker that we are connected to now.
+            isolates: whether the queue has a place for its suspects.
             patience: seconds that ``settle`` waits for those copies; they go on after that.
+            most_bytes: of the bodies in hand together; what is above goes back, and fewer are taken from then on.
         """
         self.queue = queue
-        self._prefetch = prefetch
+        self.heard_at = asyncio.get_running_loop().time()
+        self._allowance = Allowance(prefetch, most_bytes)
         self._link = link
         self._publisher = publisher
         self._prepare = prepare
-        self._ladder = ladder
+        self._parking = parking
+        self._isolates = isolates
         self._patience = patience
         self._inbox = Inbox(queue)
         self._channel: AbstractChannel | None = None
         self._registered = False
         self._closed = False
-        self._unsettled: dict[int, None] = {}  # delivery tags of the channel, ascending
+        self._unsettled: dict[int, int] = {}  # delivery tags of the channel, ascending, and the sizes of the bodies
+        self._bytes = 0
+        self._ending: asyncio.Future[str] | None = None
         self._acking = asyncio.Lock()
         self._moving: set[asyncio.Task[None]] = set()
+        self._attendants: list[asyncio.Task[None]] = []
         self._task = asyncio.create_task(self._run(), name=f"bus {queue}")
 
     @property
@@ -94,6 +109,20 @@ class RabbitSubscription:
     def in_hand(self) -> int:
         """Deliveries that the broker has given us and that are not settled."""
         return len(self._unsettled)
+
+    @property
+    def full(self) -> bool:
+        """Whether the broker may give us nothing more until something is settled."""
+        return len(self._unsettled) >= self._allowance.count
+
+    def attend(self, *jobs: Coroutine[Any, Any, None]) -> None:
+        """Runs what looks after this consumer, until ``close``."""
+        self._attendants += [asyncio.create_task(job, name=f"bus {self.queue} attendant") for job in jobs]
+
+    def rebuild(self, reason: str) -> None:
+        """Ends the consumer; what is in hand is given back, and another consumer is made."""
+        if self._ending is not None and not self._ending.done():
+            self._ending.set_result(reason)
 
     async def fetch(self, limit: int) -> list[Delivery]:
         """Waits for the first delivery, returns at most ``limit``, oldest first."""
@@ -108,19 +137,22 @@ class RabbitSubscription:
         """
         channel = self._channel
         acked: list[int] = []
+        returned: list[int] = []
         copies: dict[int, Copy] = {}
         for delivery, outcome in outcomes:
             tag: _Tag = delivery.tag
             if tag.channel is not channel or tag.number not in self._unsettled:
                 continue
-            copy = self._copy(tag.received, outcome)
-            if copy is None:
-                acked.append(tag.number)
-            else:
-                copies[tag.number] = copy
+            match self._settlement(tag.received, outcome):
+                case None:
+                    acked.append(tag.number)
+                case Copy() as copy:
+                    copies[tag.number] = copy
+                case Return():
+                    returned.append(tag.number)
         if channel is None:
             return
-        await self._ack(channel, acked)
+        await self._ack(channel, acked, returned)
         if copies:
             await asyncio.wait([self._move_soon(channel, copies)], timeout=self._patience)
 
@@ -130,7 +162,7 @@ class RabbitSubscription:
             return
         self._closed = True
         self._inbox.close()
-        await end([self._task, *self._moving])
+        await end([self._task, *self._attendants, *self._moving])
 
     # --- the consumer ------------------------------------------------------------------------------------------------
 
@@ -146,33 +178,33 @@ class RabbitSubscription:
 
     async def _consume(self, connection: AbstractConnection, pause: Pause) -> None:
         """A consumer from its beginning to its end, which is always by Broken."""
+        prefetch = self._allowance.count
         async with broken_by():
             await self._prepare(connection, self.queue)
             # Three frames make a delivery: a whole prefetch of them is read in one go, not ten frames at a time.
             channel = await connection.channel(
-                publisher_confirms=False, frame_buffer_size=3 * self._prefetch, timeout=RPC_TIMEOUT
+                publisher_confirms=False, frame_buffer_size=3 * prefetch, timeout=RPC_TIMEOUT
             )
-        cancelled: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        channel.on_consumer_cancel_callbacks.add(cancelled.set_result)  # one consumer, so once at the most
+        self._ending = asyncio.get_running_loop().create_future()
+        channel.on_consumer_cancel_callbacks.add(lambda _: self.rebuild("the broker cancelled the consumer"))
         closing = channel.closing
         try:
-            self._unsettled = {}
+            self._unsettled, self._bytes = {}, 0
             self._channel = channel
             async with broken_by():
-                await channel.basic_qos(prefetch_count=self._prefetch, timeout=RPC_TIMEOUT)
-                # A fresh tag on a fresh channel: 3.10 loses fetches, or messages, where either is used again.
-                await channel.basic_consume(
-                    self.queue, self._arrived, consumer_tag=f"trunkline.{uuid4().hex}", timeout=RPC_TIMEOUT
-                )
+                if self._isolates():
+                    await _register(channel, suspects_queue(self.queue), 1, self._arrived_alone)
+                await _register(channel, self.queue, prefetch, self._arrived)
             self._registered = True
             pause.reset()
-            log.info("bus.consuming", queue=self.queue, prefetch=self._prefetch)
-            await asyncio.wait((closing, cancelled), return_when=asyncio.FIRST_COMPLETED)
-            raise Broken("the broker cancelled the consumer" if cancelled.done() else "the channel was closed")
+            log.info("bus.consuming", queue=self.queue, prefetch=prefetch)
+            await asyncio.wait((closing, self._ending), return_when=asyncio.FIRST_COMPLETED)
+            raise Broken(self._ending.result() if self._ending.done() else ending(closing, "the channel was closed"))
         finally:
             self._registered = False
             self._channel = None
-            self._unsettled = {}
+            self._ending = None
+            self._unsettled, self._bytes = {}, 0
             self._inbox.drop(lambda _: True)
             closing.cancel()
             await self._leave(channel)
@@ -185,36 +217,59 @@ class RabbitSubscription:
             log.debug("bus.channel_gone", queue=self.queue, reason=str(broken))
 
     async def _arrived(self, delivered: DeliveredMessage) -> None:
-        if delivered.channel is not self._channel or delivered.delivery_tag is None:
+        """A delivery of the queue: for the worker, unless it came too early, or too often."""
+        if (tag := self._taken(delivered)) is None:
             return
-        what = received(delivered)
-        number = delivered.delivery_tag
-        self._unsettled[number] = None
-        early = what.waits
-        if early > _TOO_EARLY:
+        what = tag.received
+        if what.is_probe:
+            await self._ack(tag.channel, [tag.number])
+        elif what.returns >= SUSPECT_AFTER and self._isolates():
+            log.warning("bus.suspected", queue=self.queue, event_id=what.message.id, returned=what.returns)
+            self._move_soon(tag.channel, {tag.number: what.isolated(suspects_queue(self.queue))})
+        elif (early := what.waits) > _TOO_EARLY:
             # It was asked to wait for longer than the longest step, and has come back from that one.
-            copy = self._parked(what, early, what.attempt, str(what.headers.get("x-trunkline-reason", "")))
-            self._move_soon(delivered.channel, {number: copy})
-            return
-        self._inbox.put([Delivery(what.message, what.attempt, _Tag(delivered.channel, number, what))])
+            reason = str(what.headers.get("x-trunkline-reason", ""))
+            await self._put_off(tag, self._parking().park(what, self.queue, early, what.attempt, reason))
+        else:
+            self._inbox.put([Delivery(what.message, what.attempt, tag)])
+
+    async def _arrived_alone(self, delivered: DeliveredMessage) -> None:
+        """A suspect: nothing else of the kind is in hand."""
+        if (tag := self._taken(delivered)) is not None:
+            self._inbox.put([Delivery(tag.received.message, tag.received.attempt, tag)])
+
+    def _taken(self, delivered: DeliveredMessage) -> _Tag | None:
+        """What arrived, now in hand; None where it is not ours any more."""
+        if delivered.channel is not self._channel or delivered.delivery_tag is None:
+            return None
+        self.heard_at = asyncio.get_running_loop().time()
+        size = len(delivered.body)
+        self._allowance.saw(size)
+        self._unsettled[delivered.delivery_tag] = size
+        self._bytes += size
+        if self._allowance.exceeded(self._bytes):
+            self._allowance.narrow()
+            self.rebuild(f"{self._bytes} bytes are in hand: {self._allowance.count} deliveries at most from now on")
+        return _Tag(delivered.channel, delivered.delivery_tag, received(delivered))
 
     # --- settling ----------------------------------------------------------------------------------------------------
 
-    def _copy(self, what: Received, outcome: Outcome) -> Copy | None:
+    def _settlement(self, what: Received, outcome: Outcome) -> Parked | None:
         match outcome:
             case Ack():
                 return None
             case Retry(after, reason):
-                return self._parked(what, after, what.attempt + 1, reason)
+                return self._parking().park(what, self.queue, after, what.attempt + 1, reason)
             case Snooze(after, reason):
-                return self._parked(what, after, what.attempt, reason)
+                return self._parking().park(what, self.queue, after, what.attempt, reason)
             case DeadLetter(reason):
                 return what.buried(dead_queue(self.queue), reason)
 
-    def _parked(self, what: Received, after: float, attempt: int, reason: str) -> Copy:
-        seconds = step(self._ladder, after)
-        not_before = time.time() + after if after > seconds else None
-        return what.parked(retry_queue(self.queue, seconds), attempt, reason, not_before)
+    async def _put_off(self, tag: _Tag, parked: Parked) -> None:
+        if isinstance(parked, Return):
+            await self._ack(tag.channel, [], [tag.number])
+        else:
+            self._move_soon(tag.channel, {tag.number: parked})
 
     def _move_soon(self, channel: AbstractChannel, copies: dict[int, Copy]) -> "asyncio.Task[None]":
         # A task of its own: were the worker cancelled in between, a copy would be made and its original never settled.
@@ -238,31 +293,56 @@ class RabbitSubscription:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
             pause = min(pause * 2, _LONGEST_MOVE_PAUSE)
 
-    async def _ack(self, channel: AbstractChannel, numbers: Sequence[int]) -> None:
+    async def _ack(self, channel: AbstractChannel, numbers: Sequence[int], returned: Sequence[int] = ()) -> None:
         # One at a time, and in the order in which it was worked out: an acknowledgement of a tag that an earlier
         # "multiple" covered already would close the channel.
         async with self._acking:
-            frames = self._frames(channel, numbers)
-            if not frames:
+            if channel is not self._channel or channel.is_closed:
                 return
+            settled = {number for number in numbers if number in self._unsettled}
+            back = [number for number in returned if number in self._unsettled]
+            if not settled and not back:
+                return
+            frames = _acks(self._unsettled, settled)
+            frames += [spec.Basic.Nack(number, multiple=False, requeue=True) for number in back]
             try:
                 async with asyncio.timeout(_WRITE_TIMEOUT):
                     await channel.connection.write_queue.put(ChannelFrame.marshall(channel.number, frames))
             except TimeoutError:
-                log.warning("bus.not_acknowledged", queue=self.queue, count=len(numbers))
+                # They are still in hand, and their worker is done with them: a fresh channel gives them anew.
+                log.warning("bus.not_acknowledged", queue=self.queue, count=len(settled) + len(back))
+                self.rebuild("an acknowledgement could not be written")
+                return
+            if channel is self._channel:
+                self._forget([*settled, *back])
 
-    def _frames(self, channel: AbstractChannel, numbers: Sequence[int]) -> list[spec.Basic.Ack]:
-        """One acknowledgement of the oldest ones together, and one for each that has an older one beside it in hand."""
-        if channel is not self._channel or channel.is_closed:
-            return []
-        settled = {number for number in numbers if number in self._unsettled}
-        together = 0
-        for number in self._unsettled:
-            if number not in settled:
-                break
-            together = number
-        frames = [spec.Basic.Ack(together, multiple=True)] if together else []
-        frames += [spec.Basic.Ack(number) for number in sorted(settled) if number > together]
-        for number in settled:
-            del self._unsettled[number]
-        return frames
+    def _forget(self, numbers: Sequence[int]) -> None:
+        """They are settled, and there is room for others."""
+        if self.full:
+            self.heard_at = asyncio.get_running_loop().time()
+        for number in numbers:
+            self._bytes -= self._unsettled.pop(number)
+        if not self._unsettled and self._allowance.widen():
+            self.rebuild(f"bodies are small: {self._allowance.count} deliveries at most from now on")
+
+
+async def _register(
+    channel: AbstractChannel,
+    queue: str,
+    prefetch: int,
+    arrived: Callable[[DeliveredMessage], Coroutine[Any, Any, None]],
+) -> None:
+    await channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
+    # A fresh tag on a fresh channel: 3.10 loses fetches, or messages, where either is used again.
+    await channel.basic_consume(queue, arrived, consumer_tag=f"trunkline.{uuid4().hex}", timeout=RPC_TIMEOUT)
+
+
+def _acks(unsettled: Iterable[int], settled: AbstractSet[int]) -> list[spec.Basic.Ack | spec.Basic.Nack]:
+    """One acknowledgement of the oldest ones together, and one for each that has an older one beside it in hand."""
+    together = 0
+    for number in unsettled:
+        if number not in settled:
+            break
+        together = number
+    frames: list[spec.Basic.Ack | spec.Basic.Nack] = [spec.Basic.Ack(together, multiple=True)] if together else []
+    return frames + [spec.Basic.Ack(number) for number in sorted(settled) if number > together]

@@ -71,6 +71,22 @@ async def take(connection: AbstractConnection, queue: str, ids: Collection[str] 
     return walk.moved
 
 
+async def rescue(connection: AbstractConnection, queue: str, move: Move) -> int:
+    """Moves the bystanders, and forgets probes; returns how many bystanders there were. Raises as ``take``."""
+
+    async def forget(found: Sequence[Received]) -> list[str | None]:
+        return [None] * len(found)
+
+    async with _walk(connection, queue) as walk:
+        bystanders, probes = await walk.innocent()
+        await walk.move(probes, forget)
+        for at in range(0, len(bystanders), _TOGETHER):
+            await walk.move(dict(bystanders[at : at + _TOGETHER]), move)
+        if walk.moved:
+            await walk.settled()
+    return len(bystanders)
+
+
 @asynccontextmanager
 async def _walk(connection: AbstractConnection, queue: str) -> AsyncIterator["_Walk"]:
     """Over the letters of a queue, on a channel of its own. Raises NotDurable where there is no such queue."""
@@ -136,6 +152,18 @@ class _Walk:
                 if len(found) == limit:
                     break
         return found
+
+    async def innocent(self) -> tuple[list[tuple[int, Received]], dict[int, Received]]:
+        """Those that the broker buried and nobody has looked at, and what is no letter at all."""
+        bystanders: list[tuple[int, Received]] = []
+        probes: dict[int, Received] = {}
+        async with aclosing(self.letters()) as letters:
+            async for tag, letter in letters:
+                if letter.is_probe:
+                    probes[tag] = letter
+                elif letter.is_bystander:
+                    bystanders.append((tag, letter))
+        return bystanders, probes
 
     async def move(self, chosen: Mapping[int, Received], move: Move) -> None:
         """Acknowledges what could be moved. Raises NotDurable where not all could."""

@@ -8,6 +8,7 @@ built on a connection is built anew each time, by whoever needs it.
 import asyncio
 import contextlib
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -16,17 +17,19 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection as PikaConnection
 from aiormq.abc import AbstractConnection
+from aiormq.exceptions import AuthenticationError, ConnectionNotAllowed, ProbableAuthenticationError
 from yarl import URL
 
 from hub.bus.publisher import is_blocked
-from hub.bus.tasks import end
+from hub.bus.tasks import end, ending, error_of
 
 log = structlog.get_logger("bus")
 
 CONNECT_TIMEOUT: Final = 5.0
 CLOSE_TIMEOUT: Final = 3.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
-_LASTED: Final = 10.0  # seconds after which a connection counts as a success
+REFUSED_PAUSE: Final = 60.0  # seconds at most, where the broker is there and does not let us in
+LASTED: Final = 10.0  # seconds after which a connection counts as a success
 
 
 class Broken(Exception):
@@ -61,9 +64,14 @@ def _is_being_cancelled() -> bool:
 
 
 class Pause:
-    """Back-off: from 0.5 s to 2 s, doubling, jittered so that many processes do not come back at once."""
+    """Back-off: from 0.5 s to 2 s, doubling, jittered so that many processes do not come back at once.
+
+    Attributes:
+        longest: seconds.
+    """
 
     def __init__(self) -> None:
+        self.longest = LONGEST_PAUSE
         self._ceiling = SHORTEST_PAUSE
 
     def reset(self) -> None:
@@ -72,8 +80,9 @@ class Pause:
 
     async def wait(self) -> None:
         """Sleeps, longer each time."""
+        self._ceiling = min(self.longest, self._ceiling)
         await asyncio.sleep(self._ceiling * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
-        self._ceiling = min(LONGEST_PAUSE, self._ceiling * 2)
+        self._ceiling *= 2
 
 
 class Link:
@@ -108,6 +117,7 @@ class Link:
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._ending: asyncio.Future[str] | None = None
 
     def start(self) -> None:
         """Begins to connect."""
@@ -127,6 +137,11 @@ class Link:
             raise Broken(self.trouble) from None
         return self._connection
 
+    def replace(self, reason: str) -> None:
+        """Ends the connection; another is made."""
+        if self._ending is not None and not self._ending.done():
+            self._ending.set_result(reason)
+
     async def close(self) -> None:
         """Stops and disconnects."""
         task, self._task = self._task, None
@@ -140,14 +155,19 @@ class Link:
             url = self._urls[attempt % len(self._urls)]
             attempt += 1
             began = loop.time()
+            refused = False
             try:
                 await self._session(url)
             except Broken as broken:
                 self.trouble = str(broken)
+                refused = _is_refusal(broken.__cause__)
             self._tried.set()
-            if loop.time() - began > _LASTED:
+            if loop.time() - began > LASTED:
                 pause.reset()
-            log.warning("bus.disconnected", purpose=self._purpose, host=_place(url), reason=self.trouble)
+            # Waiting does not mend a password: an alarm, and no storm of attempts at a broker that counts them.
+            pause.longest = REFUSED_PAUSE if refused else LONGEST_PAUSE
+            say, event = (log.error, "bus.refused") if refused else (log.warning, "bus.disconnected")
+            say(event, purpose=self._purpose, host=_place(url), reason=self.trouble)
             await pause.wait()
 
     async def _session(self, url: URL) -> None:
@@ -182,13 +202,17 @@ class Link:
             jobs.append(_as_coroutine(self._serve(connection)))
         tasks = [asyncio.create_task(job, name=f"bus {self._purpose} job") for job in jobs]
         closing = connection.closing
+        self._ending = asyncio.get_running_loop().create_future()
         try:
-            done, _ = await asyncio.wait((closing, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((closing, self._ending, *tasks), return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task in done and not task.cancelled():
                     task.result()  # raises what it ended with
-            raise Broken(_ending(closing))
+            if self._ending.done():
+                raise Broken(self._ending.result())
+            raise Broken(ending(closing, "the connection was closed")) from error_of(closing)
         finally:
+            self._ending = None
             closing.cancel()
             for task in tasks:
                 task.cancel()
@@ -210,10 +234,11 @@ async def _as_coroutine(awaitable: Awaitable[None]) -> None:
     await awaitable
 
 
-def _ending(closing: "asyncio.Future[Any]") -> str:
-    if closing.done() and not closing.cancelled() and (error := closing.exception()) is not None:
-        return f"{type(error).__name__}: {error}"
-    return "the connection was closed"
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether the broker is there, and we may not in, or do not trust it."""
+    if isinstance(error, AuthenticationError | ProbableAuthenticationError | ConnectionNotAllowed | ssl.SSLError):
+        return True
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 async def _close(pika: PikaConnection) -> None:

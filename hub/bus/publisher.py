@@ -14,6 +14,7 @@ from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.channel import Channel
 from aiormq.exceptions import DeliveryError, PublishError
 
+from hub.bus.tasks import ending
 from hub.bus.wire import Letter
 
 log = structlog.get_logger("bus")
@@ -110,8 +111,11 @@ class Publisher:
         """Waits until there is a channel."""
         await self._attached.wait()
 
-    async def serve(self, connection: AbstractConnection, channel: Channel) -> str:
-        """Publishes on a fresh channel until it is no good any more; returns why, empty where the channel has closed.
+    async def serve(self, connection: AbstractConnection, channel: Channel) -> tuple[str, bool]:
+        """Publishes on a fresh channel until it is no good any more.
+
+        Returns:
+            Why, and whether the broker has closed it.
 
         Raises:
             CancelledError: as ever; what was not confirmed by then is reported as not durable.
@@ -125,10 +129,11 @@ class Publisher:
             while True:
                 done, _ = await asyncio.wait((writing, closing), timeout=_TICK, return_when=asyncio.FIRST_COMPLETED)
                 if done:
-                    return ""
+                    self.trouble = ending(closing, "the channel was closed")
+                    return self.trouble, True
                 self.trouble = self._diagnose(connection)
                 if self.trouble:
-                    return self.trouble
+                    return self.trouble, False
         finally:
             closing.cancel()
             writing.cancel()

@@ -13,12 +13,15 @@ import structlog
 from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
 
-from hub.bus import letters, topology
-from hub.bus.consumer import RabbitSubscription
-from hub.bus.link import Broken, Link, Pause, broken_by
+from hub.bus import bystanders, letters, parking, topology, watchdog
+from hub.bus.bystanders import Bystanders
+from hub.bus.consumer import MOST_BYTES, RabbitSubscription
+from hub.bus.link import LASTED, Broken, Link, Pause, broken_by
+from hub.bus.parking import Ladder, Parking
 from hub.bus.publisher import Publisher, is_blocked
 from hub.bus.tasks import end
-from hub.bus.wire import Received, publication
+from hub.bus.watchdog import Watchdog
+from hub.bus.wire import Received, probe, publication
 from hub.errors import NotDurable
 from hub.events import Message
 from hub.ports import Dead, Depth, QueueSpec
@@ -42,6 +45,11 @@ class RabbitBus:
         confirm_timeout: float = 5.0,
         patience: float = 0.25,
         ladder: Sequence[int] = topology.LADDER,
+        native_retry: bool = False,
+        most_bytes: int = MOST_BYTES,
+        watch: float = watchdog.INTERVAL,
+        rescue: float = bystanders.INTERVAL,
+        on_stuck: Callable[[str], None] | None = None,
     ) -> None:
         """Connects nowhere yet.
 
@@ -51,13 +59,25 @@ class RabbitBus:
             confirm_timeout: seconds to wait for a confirm.
             patience: seconds for which ``publish``, ``depth`` and ``dead`` wait for a connection before NotDurable.
             ladder: seconds that a delivery can be parked for, ascending; a queue each.
+            native_retry: whether the queue's own delay is used where the broker has it (``hub.bus.parking``).
+            most_bytes: of the bodies that a subscription may have in hand.
+            watch: seconds between two looks whether a consumer gets what it should (``hub.bus.watchdog``).
+            rescue: seconds between two looks for bystanders among the dead letters (``hub.bus.bystanders``).
+            on_stuck: called with the reason where a consumer gets nothing for six looks and could not be mended: this
+                process had better be another one.
         """
         self._confirm_timeout = confirm_timeout
         self._patience = patience
         self._ladder = tuple(ladder)
+        self._native_retry = native_retry
+        self._most_bytes = most_bytes
+        self._watch, self._rescue = watch, rescue
+        self._on_stuck = on_stuck
+        self._parking: Parking = Ladder(self._ladder)
         self._specs: dict[str, QueueSpec] = {}
         self._declared: set[str] = set()
         self._declaring = asyncio.Lock()
+        self._declared_once = False
         self._repairing: asyncio.Task[None] | None = None
         self._subscriptions: list[RabbitSubscription] = []
         self._publisher = Publisher(confirm_timeout=confirm_timeout, patience=patience, on_returned=self._repair)
@@ -101,19 +121,24 @@ class RabbitBus:
             link=self._consuming,
             publisher=self._publisher,
             prepare=self._prepare,
-            ladder=self._ladder,
+            parking=lambda: self._parking,
+            isolates=lambda: queue in self._specs,
             patience=self._confirm_timeout,
+            most_bytes=self._most_bytes,
         )
         self._subscriptions.append(subscription)
+        self._attend(subscription)
         return subscription
 
     async def depth(self, queue: str) -> Depth:
         """Counts of the queue, as the broker gives them now.
 
-        In flight is what waits in the queue's retry queues and what this instance's own subscriptions have in hand:
-        AMQP does not tell what others have. A message on its way back from a retry queue is in no count for a moment.
+        In flight is what waits in the queue's retry queues or among its suspects, and what this instance's own
+        subscriptions have in hand: AMQP does not tell what others have. A message on its way back from a retry queue is
+        in no count for a moment.
         """
-        names = [queue, topology.dead_queue(queue), *(topology.retry_queue(queue, n) for n in self._ladder)]
+        retries = (topology.retry_queue(queue, seconds) for seconds in self._ladder)
+        names = [queue, topology.dead_queue(queue), topology.suspects_queue(queue), *retries]
         ready, dead, *waiting = await self._ask(lambda connection: topology.counts(connection, names))
         if ready is None:
             raise NotDurable(f"there is no queue {queue}")
@@ -159,26 +184,48 @@ class RabbitBus:
     async def _serve(self, connection: AbstractConnection) -> None:
         """Publishes on a connection for as long as it is good, with a fresh channel after each that was not."""
         pause = Pause()
+        loop = asyncio.get_running_loop()
         while True:
-            self._declared.clear()
-            await self._declare(connection)
+            await self._ready_to_publish(connection)
             async with broken_by():
                 channel = await connection.channel(on_return_raises=True, timeout=topology.RPC_TIMEOUT)
-            problem = await self._publisher.serve(connection, cast("Channel", channel))
-            log.warning("bus.channel_replaced", reason=problem or "the broker closed it")
+            began = loop.time()
+            problem, closed = await self._publisher.serve(connection, cast("Channel", channel))
+            log.warning("bus.channel_replaced", reason=problem)
             if is_blocked(connection):
                 await connection.ready()
-            elif problem:
+            elif not closed:
                 raise Broken(problem)
+            if loop.time() - began > LASTED:
+                pause.reset()
             await pause.wait()
             async with broken_by():
                 await topology.close_channel(channel)
 
+    async def _ready_to_publish(self, connection: AbstractConnection) -> None:
+        """Nothing is published before its queue exists.
+
+        What was declared once is only checked: asking for each queue asks its leader, and one that is away would hold
+        up what goes to all others. The rest of the topology is declared beside the publishing.
+        """
+        self._declared.clear()
+        if self._declared_once and await self._stands(connection):
+            self._declare_soon()
+        else:
+            await self._declare(connection)
+            self._declared_once = True
+
+    async def _stands(self, connection: AbstractConnection) -> bool:
+        async with broken_by():
+            return await topology.stands(connection, list(self._specs.values()))
+
     async def _declare(self, connection: AbstractConnection) -> None:
         """Makes exist what was not declared since the last doubt."""
         async with self._declaring:
+            self._parking = parking.choose(self._ladder, connection.server_properties, native=self._native_retry)
+            more = self._parking.arguments()
             missing = [spec for name, spec in self._specs.items() if name not in self._declared]
-            parts = [*topology.COMMON, *(part for spec in missing for part in topology.parts(spec, self._ladder))]
+            parts = [*topology.COMMON, *(part for spec in missing for part in topology.parts(spec, self._ladder, more))]
             async with broken_by():
                 await topology.declare(connection, parts)
             self._declared.update(spec.name for spec in missing)
@@ -191,16 +238,55 @@ class RabbitBus:
     def _repair(self) -> None:
         """Something went to no queue at all: the topology is not what it was."""
         if self._repairing is None or self._repairing.done():
+            log.error("bus.returned")
+        self._declare_soon()
+
+    def _declare_soon(self) -> None:
+        if self._repairing is None or self._repairing.done():
             self._repairing = asyncio.create_task(self._declare_again(), name="bus repairing")
 
     async def _declare_again(self) -> None:
-        log.error("bus.returned")
         self._declared.clear()
         try:
             await self._declare(await self._consuming.connection(self._patience))
         except Broken as broken:
             log.warning("bus.declared_later", reason=str(broken))
         await asyncio.sleep(_BETWEEN_REPAIRS)
+
+    # --- what looks after consumers ----------------------------------------------------------------------------------
+
+    def _attend(self, subscription: RabbitSubscription) -> None:
+        """Watches a consumer, and looks after its queue's dead letters."""
+        watching = Watchdog(
+            subscription,
+            look=self._waiting,
+            probe=self._probe,
+            reconnect=self._consuming.replace,
+            give_up=self._on_stuck or (lambda _: None),
+            interval=self._watch,
+        )
+        rescuing = Bystanders(subscription.queue, dead=self._count_dead, give_back=self._rescued, interval=self._rescue)
+        subscription.attend(watching.run(), rescuing.run())
+
+    async def _waiting(self, queue: str) -> topology.Waiting | None:
+        try:
+            return await self._ask(lambda connection: topology.waiting(connection, queue))
+        except NotDurable:
+            return None
+
+    async def _probe(self, queue: str, count: int) -> bool:
+        outcomes = await self._publisher.deliver([probe(queue) for _ in range(count)])
+        return all(outcome is None for outcome in outcomes)
+
+    async def _count_dead(self, queue: str) -> int:
+        found = await self._ask(lambda connection: topology.waiting(connection, topology.dead_queue(queue)))
+        return 0 if found is None else found.ready
+
+    async def _rescued(self, queue: str) -> int:
+        async def move(found: Sequence[Received]) -> list[str | None]:
+            return await self._publisher.deliver([one.isolated(topology.suspects_queue(queue)) for one in found])
+
+        return await self._ask(lambda connection: letters.rescue(connection, queue, move))
 
     async def _ask(self, question: Callable[[AbstractConnection], Awaitable[T]]) -> T:
         """Asks on the consuming connection, which no alarm blocks."""

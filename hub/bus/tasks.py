@@ -1,4 +1,4 @@
-"""Ending background tasks."""
+"""Ends: of background tasks, by us, and of what the library lets us watch."""
 
 import asyncio
 from collections.abc import Iterable
@@ -20,3 +20,14 @@ async def end(tasks: Iterable["asyncio.Task[Any] | None"]) -> None:
         _, stuck = await asyncio.wait(running, timeout=PATIENCE)
         for task in stuck:
             log.error("bus.task_stuck", task=task.get_name())
+
+
+def ending(closing: "asyncio.Future[Any]", silent: str) -> str:
+    """Why a connection or a channel has ended; ``silent`` where it does not say."""
+    error = error_of(closing)
+    return silent if error is None else f"{type(error).__name__}: {error}"
+
+
+def error_of(closing: "asyncio.Future[Any]") -> BaseException | None:
+    """The error that a connection or a channel has ended with."""
+    return closing.exception() if closing.done() and not closing.cancelled() else None

@@ -2,8 +2,9 @@
 
 ```
 trunkline.events (topic) ── bindings ──► <queue> ──(delivery limit)──► <queue>.dead
-       └─ alternate ─► trunkline.unrouted     ▲
+       └─ alternate ─► trunkline.unrouted     ▲                             ▲
                                               └──(expiry)── <queue>.retry.<n>s
+                                        <queue>.suspects ──(delivery limit)─┘
 ```
 
 What safety hangs on is an argument of the queue, so that no forgotten policy can lose messages. An argument cannot be
@@ -11,7 +12,7 @@ changed afterwards: a queue that exists with other ones is used as it is, and an
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from aiormq.exceptions import (
     ChannelPreconditionFailed,
 )
 
+from hub.bus.suspicion import ALONE
 from hub.events import EXCHANGE, UNROUTED
 from hub.ports import QueueSpec
 
@@ -103,9 +105,22 @@ COMMON: Final[tuple[Part, ...]] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queue as its broker sees it: messages that are ready, and consumers."""
+
+    ready: int
+    consumers: int
+
+
 def dead_queue(queue: str) -> str:
     """Where a queue's dead letters lie."""
     return f"{queue}.dead"
+
+
+def suspects_queue(queue: str) -> str:
+    """Where a queue's deliveries lie that came back too often, to be handled one at a time."""
+    return f"{queue}.suspects"
 
 
 def retry_queue(queue: str, seconds: int) -> str:
@@ -118,15 +133,40 @@ def step(ladder: Sequence[int], after: float) -> int:
     return next((seconds for seconds in ladder if seconds >= after), ladder[-1])
 
 
-def parts(work: QueueSpec, ladder: Sequence[int]) -> Iterator[Part]:
-    """All that belongs to a work queue. What messages may be sent on to comes before what sends them."""
+def parts(work: QueueSpec, ladder: Sequence[int], arguments: Mapping[str, Any] | None = None) -> Iterator[Part]:
+    """All that belongs to a work queue. What messages may be sent on to comes before what sends them.
+
+    Args:
+        work: the queue.
+        ladder: seconds of its retry queues.
+        arguments: what it is declared with besides.
+    """
+    buried = {"x-dead-letter-routing-key": dead_queue(work.name)}
     yield Queue(dead_queue(work.name), _KEPT)
-    yield Queue(work.name, _SAFE | {"x-dead-letter-routing-key": dead_queue(work.name)})
+    yield Queue(suspects_queue(work.name), _SAFE | buried | {"x-delivery-limit": ALONE})
+    yield Queue(work.name, _SAFE | buried | dict(arguments or {}))
     for seconds in ladder:
-        arguments = _SAFE | {"x-dead-letter-routing-key": work.name, "x-message-ttl": seconds * 1000}
-        yield Queue(retry_queue(work.name, seconds), arguments)
+        waiting = _SAFE | {"x-dead-letter-routing-key": work.name, "x-message-ttl": seconds * 1000}
+        yield Queue(retry_queue(work.name, seconds), waiting)
     for pattern in work.bindings:
         yield Binding(work.name, EXCHANGE, pattern)
+
+
+async def stands(connection: AbstractConnection, works: Sequence[QueueSpec]) -> bool:
+    """Whether what messages are published through is all there, and bound: what was declared once and may be gone.
+
+    It asks no queue's leader, which may be away while its queue takes time to find another.
+    """
+    bindings = [Binding(work.name, EXCHANGE, pattern) for work in works for pattern in work.bindings]
+    channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
+    try:
+        await channel.exchange_declare(EXCHANGE, passive=True, timeout=RPC_TIMEOUT)
+        for binding in (Binding(UNROUTED, UNROUTED, ""), *bindings):
+            await binding.declare(channel)
+    except (ChannelNotFoundEntity, *_AS_IT_IS):
+        return False
+    await close_channel(channel)
+    return True
 
 
 async def declare(connection: AbstractConnection, wanted: Sequence[Part]) -> None:
@@ -139,6 +179,17 @@ async def declare(connection: AbstractConnection, wanted: Sequence[Part]) -> Non
             log.error("bus.topology_differs", name=part.name, difference=str(difference))  # noqa: TRY400  an alarm
             channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
     await close_channel(channel)
+
+
+async def waiting(connection: AbstractConnection, name: str) -> Waiting | None:
+    """What is ready in a queue, and its consumers; None where there is no such queue."""
+    channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
+    try:
+        answer = await channel.queue_declare(name, passive=True, timeout=RPC_TIMEOUT)
+    except ChannelNotFoundEntity:
+        return None
+    await close_channel(channel)
+    return Waiting(answer.message_count or 0, answer.consumer_count or 0)
 
 
 async def counts(connection: AbstractConnection, names: Sequence[str]) -> list[int | None]:

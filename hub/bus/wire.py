@@ -3,7 +3,8 @@
 A copy keeps the body and the headers of what it is a copy of; what the hub adds begins with ``x-trunkline-``:
 ``attempt``, ``reason``, ``routing-key`` (what it was published with), ``not-before`` (Unix milliseconds), ``died-at``
 (Unix microseconds: it orders the dead letters), ``history`` (the failed attempts, as JSON ``[[Unix milliseconds,
-reason], …]``).
+reason], …]``), ``returned`` (1: it was taken for a suspect once, so dead it stays), ``probe`` (no event at all: whoever
+gets it acknowledges it).
 """
 
 import struct
@@ -32,6 +33,8 @@ ROUTING_KEY: Final = "x-trunkline-routing-key"
 NOT_BEFORE: Final = "x-trunkline-not-before"
 DIED_AT: Final = "x-trunkline-died-at"
 HISTORY: Final = "x-trunkline-history"
+RETURNED: Final = "x-trunkline-returned"
+PROBE: Final = "x-trunkline-probe"
 DELIVERY_LIMIT: Final = "delivery_limit"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -127,6 +130,12 @@ class Copy:
 Letter = Publication | Copy
 
 
+def probe(queue: str) -> Copy:
+    """A message that is no event, for a queue."""
+    name = f"probe.{uuid4().hex}"
+    return Copy(name, queue, spec.Basic.Properties(headers={PROBE: 1}, delivery_mode=1, message_id=name), b"")
+
+
 def publication(message: Message) -> Publication:
     """An event for the exchange. ``message_id`` is the event's id; a return is told by it, so every message has one."""
     return Publication(message.id or uuid4().hex, message)
@@ -148,6 +157,22 @@ class Received:
         """1 where the hub has not counted yet. The broker's own counts mean something else in each of its versions."""
         attempt = self.headers.get(ATTEMPT)
         return attempt if isinstance(attempt, int) else 1
+
+    @property
+    def returns(self) -> int:
+        """How often the broker took it back from a consumer; 0 where it does not say."""
+        count = self.headers.get("x-delivery-count")
+        return count if isinstance(count, int) else 0
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it says nothing but that it has arrived."""
+        return PROBE in self.headers
+
+    @property
+    def is_bystander(self) -> bool:
+        """Whether the broker buried it, at the delivery limit, and nobody has looked yet whether it was the cause."""
+        return DIED_AT not in self.headers and RETURNED not in self.headers
 
     @property
     def waits(self) -> float:
@@ -211,16 +236,21 @@ class Received:
     def parked(self, queue: str, attempt: int, reason: str, not_before: float | None) -> Copy:
         """A copy for a retry queue; ``not_before`` (Unix time) where the queue's delay is shorter than was asked."""
         notes: dict[str, FieldValue] = {ATTEMPT: attempt, REASON: reason[:_LONGEST_REASON]}
+        done = (RETURNED,) if not_before is not None else (RETURNED, NOT_BEFORE)  # whoever parks it has survived it
         if not_before is not None:
             notes[NOT_BEFORE] = int(not_before * 1000)
         if attempt > self.attempt:
             failed = [*self._remembered(), (int(time.time() * 1000), reason[:HISTORY_REASON])]
             notes[HISTORY] = orjson.dumps(failed[-REMEMBERED:]).decode()
-        return self.copy(queue, notes, without=() if not_before is not None else (NOT_BEFORE,))
+        return self.copy(queue, notes, without=done)
+
+    def isolated(self, queue: str) -> Copy:
+        """A copy for the suspects."""
+        return self.copy(queue, {RETURNED: 1})
 
     def revived(self, queue: str) -> Copy:
         """A copy for its work queue, as the first attempt."""
-        return self.copy(queue, {}, without=(ATTEMPT, REASON, NOT_BEFORE, DIED_AT, HISTORY))
+        return self.copy(queue, {}, without=(ATTEMPT, REASON, NOT_BEFORE, DIED_AT, HISTORY, RETURNED))
 
     def buried(self, queue: str, reason: str) -> Copy:
         """A copy for the dead letters."""

@@ -44,7 +44,7 @@ async def test_a_wrong_password_is_told_and_never_printed(
             assert "403" in bus.state()[1] or "refused" in bus.state()[1].lower()
 
             async def told() -> bool:
-                return any(log["event"] == "bus.disconnected" for log in logs)
+                return any(log["event"] == "bus.refused" for log in logs)
 
             await eventually(told)
     everything = str(logs) + str(bus.state()) + "".join(capfd.readouterr())

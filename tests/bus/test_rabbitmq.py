@@ -10,12 +10,13 @@ from pamqp import commands as spec
 from structlog.testing import capture_logs
 
 from hub.bus.rabbitmq import RabbitBus
+from hub.bus.suspicion import ALONE, SUSPECT_AFTER
 from hub.bus.wire import Copy
 from hub.errors import NotDurable
 from hub.events import EXCHANGE, UNROUTED, Message
-from hub.ports import DeadLetter, Retry
+from hub.ports import Ack, DeadLetter, Depth, Retry
 from tests.bus.broker import insist, opened, vhost
-from tests.contract.buses import WORK, eventually, message, publish, receive
+from tests.contract.buses import WORK, depth_becomes, eventually, message, publish, receive
 from tests.servers.rabbitmq import RabbitMQ
 
 # --- the wire --------------------------------------------------------------------------------------------------------
@@ -47,13 +48,15 @@ async def test_queues_are_made_with_what_safety_hangs_on(bus: RabbitBus, rabbitm
     listed = rabbitmq.ctl("list_queues", "-p", vhost(amqp_url), *columns, "--no-table-headers")
     queues = {line.split("\t")[0]: line for line in listed.splitlines()}
     retries = {f"{WORK}.retry.1s", f"{WORK}.retry.2s"}
-    assert set(queues) == {UNROUTED, WORK, f"{WORK}.dead", *retries}
+    assert set(queues) == {UNROUTED, WORK, f"{WORK}.dead", f"{WORK}.suspects", *retries}
     for line in queues.values():
         assert "\ttrue\tquorum\t" in line
     for name in (WORK, *retries):
         for argument in ("at-least-once", "reject-publish", '{"x-delivery-limit",20}', '{"x-dead-letter-exchange",[]}'):
             assert argument.replace("[]", "") in queues[name].replace('""', "").replace("[]", "")
-    assert f'{{"x-dead-letter-routing-key","{WORK}.dead"}}' in queues[WORK]
+    for name in (WORK, f"{WORK}.suspects"):
+        assert f'{{"x-dead-letter-routing-key","{WORK}.dead"}}' in queues[name]
+    assert '{"x-delivery-limit",10}' in queues[f"{WORK}.suspects"]
     assert f'{{"x-dead-letter-routing-key","{WORK}"}}' in queues[f"{WORK}.retry.1s"]
     assert '{"x-message-ttl",1000}' in queues[f"{WORK}.retry.1s"]
 
@@ -199,20 +202,53 @@ async def test_a_retry_longer_than_the_longest_step_is_not_earlier_than_asked(bu
     assert (delivery.message, delivery.attempt) == (sent, 2)
 
 
-async def test_a_delivery_that_ends_one_consumer_after_another_is_dead(bus: RabbitBus) -> None:
-    await publish(bus, sent := message())
+async def test_a_delivery_that_ends_one_consumer_after_another_is_dead_and_stays_so(amqp_url: str) -> None:
+    async with opened(amqp_url, rescue=0.2) as bus:
+        await publish(bus, sent := message())
+        crashes = 0
+        while (await bus.depth(WORK)).dead == 0:
+            subscription = bus.subscribe(WORK, 1)
+            with contextlib.suppress(TimeoutError):  # the broker is about to bury it
+                await receive(subscription, 1, within=2)
+                crashes += 1
+            await subscription.close()
+        assert crashes == SUSPECT_AFTER + ALONE + 1
+        (letter,) = await bus.dead(WORK)
+        assert (letter.message, letter.reason, letter.attempt) == (sent, "delivery_limit", 1)
+        assert abs(letter.died_at.timestamp() - time.time()) < 60
+        assert letter.message.headers == sent.headers
+        with pytest.raises(TimeoutError):  # a rescuer has looked by now, several times
+            await receive(bus.subscribe(WORK, 1), 1, within=1)
+        await depth_becomes(bus, Depth(0, 0, 1))
 
-    crashes = 0
-    while (await bus.depth(WORK)).dead == 0:
-        subscription = bus.subscribe(WORK, 1)
-        with contextlib.suppress(TimeoutError):  # the broker is about to bury it
-            await receive(subscription, 1, within=2)
-            crashes += 1
-        await subscription.close()
-    assert crashes == 21
-    (letter,) = await bus.dead(WORK)
-    assert (letter.message, letter.reason, letter.attempt) == (sent, "delivery_limit", 1)
-    assert abs(letter.died_at.timestamp() - time.time()) < 60
+
+async def test_what_the_broker_buried_before_anybody_could_look_is_handled_alone_once(
+    amqp_url: str, stranger: aio_pika.abc.AbstractChannel
+) -> None:
+    """As after a storm of processes that died before their consumers had read anything."""
+    async with opened(amqp_url, rescue=0.2) as bus:
+        sent = [message(n=n) for n in range(5)]
+        await publish(bus, *sent)
+        work = await stranger.get_queue(WORK)
+        await stranger.set_qos(5)
+        for _ in range(21):
+            got = [await work.get(timeout=5) for _ in sent]
+            await got[-1].nack(multiple=True)
+        await depth_becomes(bus, Depth(0, 0, 5))
+        with capture_logs() as logs:
+            subscription = bus.subscribe(WORK, 10)
+            back = [(await receive(subscription, 1))[0]]
+            assert subscription.in_hand == 1  # the others wait
+            for _ in sent[1:]:
+                await subscription.settle([(back[-1], Ack())])
+                back += await receive(subscription, 1)
+            await subscription.settle([(back[-1], Retry(0, "handled: no culprit"))])
+        assert {one.message.id: one.attempt for one in back} == dict.fromkeys((one.id for one in sent), 1)
+        assert [log["count"] for log in logs if log["event"] == "bus.given_back"] == [5]
+        (again,) = await receive(subscription, 1)
+        assert again.attempt == 2
+        await subscription.settle([(again, Ack())])
+        await depth_becomes(bus, Depth(0, 0, 0))
 
 
 async def test_looking_at_dead_letters_more_often_than_any_delivery_limit_keeps_them(bus: RabbitBus) -> None:
