@@ -54,10 +54,19 @@ class Vendor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """A durable queue and the binding patterns (AMQP topic syntax) it hangs on; it owns ``<name>.dead`` as well."""
+    """A durable queue and the binding patterns (AMQP topic syntax) it hangs on; it owns ``<name>.dead`` as well.
+
+    Attributes:
+        ordered: the events of one call (``ce-subject``) are delivered one at a time, and each for the first time only
+            after every earlier one of its call, in the order in which they came to the bus, is acknowledged or a dead
+            letter; over any number of consumers, whoever of them comes, goes or is killed. Other calls do not wait. A
+            repetition may come after later ones: of what was settled just before a consumer was killed, and of a dead
+            letter that was put back. It is a queue's nature: one that exists does not change it.
+    """
 
     name: str
     bindings: tuple[str, ...]
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +159,10 @@ def _content(message: Message) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages a queue holds: ready to be delivered, in hand or waiting for a retry, dead."""
+    """How many messages a queue holds: ready to be delivered, in hand or waiting, dead.
+
+    What waits does so for its retry; in an ordered queue, behind another event of its call too.
+    """
 
     ready: int
     in_flight: int

@@ -8,19 +8,21 @@ from typing import Any, Final
 
 import orjson
 
-from hub.bus import rows
+from hub.bus import ordered_rows, rows
 from hub.events import Message
 from hub.ports import Dead, Failure
 
 _DIGITS: Final = 18  # of a row's number, at most
-_COLUMNS = "SELECT message, routing_key, headers, body, reason, attempt, died_at, history"
+_COLUMNS = "SELECT message, CAST(routing_key AS BLOB), headers, body, reason, attempt, died_at, history"
 _LETTERS: Final = f"""
     {_COLUMNS} FROM deliveries JOIN messages ON id = message
     WHERE queue = ? AND state = 'dead' AND message > ? ORDER BY message"""
 _NAMED: Final = f"""
     {_COLUMNS} FROM deliveries JOIN messages ON id = message
     WHERE queue = ? AND state = 'dead'
-    AND coalesce(json_extract(CAST(headers AS TEXT), '$."ce-id"'), '') IN (SELECT value FROM json_each(?))
+    AND coalesce(
+        CASE WHEN json_valid(CAST(headers AS TEXT)) THEN json_extract(CAST(headers AS TEXT), '$."ce-id"') END, ''
+    ) IN (SELECT value FROM json_each(?))
     ORDER BY message"""  # noqa: S608  ours
 _REVIVE: Final = """
     UPDATE deliveries SET state = 'ready', attempt = 1, returned = 0, died_at = NULL, reason = NULL, history = NULL
@@ -50,7 +52,10 @@ def requeue(connection: sqlite3.Connection, name: str, ids: Collection[str] | No
     """Makes dead letters ready, as attempt 1; returns the queue's row and how many there were."""
     queue = rows.queue_id(connection, name)
     chosen = _chosen(connection, queue, ids, limit)
-    return queue, connection.execute(_REVIVE, (queue, _json(chosen))).rowcount
+    count = connection.execute(_REVIVE, (queue, _json(chosen))).rowcount
+    if ordered_rows.is_ordered(connection, queue):
+        ordered_rows.rejoin(connection, queue, chosen)
+    return queue, count
 
 
 def discard(connection: sqlite3.Connection, name: str, ids: Collection[str] | None, limit: int) -> int:
@@ -76,7 +81,7 @@ def _chosen(connection: sqlite3.Connection, queue: int, ids: Collection[str] | N
 def _letter(row: tuple[Any, ...]) -> Dead:
     message, key, headers, body, reason, attempt, died_at, history = row
     return Dead(
-        Message(key, orjson.loads(headers), body),
+        rows.message(key, headers, body) or Message(key.decode(errors="replace"), {}, body),
         reason,
         attempt,
         datetime.fromtimestamp(died_at, UTC),

@@ -6,13 +6,14 @@ is renewed its deliveries are its own; when it has expired, or its process has e
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
 
 import orjson
 
+from hub.bus import ordered_rows
 from hub.bus.patterns import matches
 from hub.errors import NotDurable
 from hub.events import Message
@@ -55,6 +56,7 @@ MIGRATIONS: Final = (
     CREATE INDEX deliveries_waiting ON deliveries (queue, available_at) WHERE state = 'waiting'
     """,
     "ALTER TABLE deliveries ADD COLUMN history TEXT",  # failed attempts: [[Unix milliseconds, reason], …]
+    ordered_rows.MIGRATION,
 )
 
 _UNROUTED_QUEUE: Final = 0
@@ -64,8 +66,8 @@ _DUE = """
     UPDATE deliveries SET state = 'ready', available_at = NULL
     WHERE queue = ? AND state = 'waiting' AND available_at <= ?"""
 _OLDEST = """
-    SELECT message, attempt, routing_key, headers, body FROM deliveries JOIN messages ON id = message
-    WHERE queue = ? AND state = 'ready' ORDER BY message LIMIT ?"""
+    SELECT message, attempt, CAST(routing_key AS BLOB), headers, body FROM deliveries JOIN messages ON id = message
+    WHERE queue = ? AND state = 'ready' ORDER BY message LIMIT ?"""  # a BLOB: bytes that are no text fail alone
 _TAKE = """
     UPDATE deliveries SET state = 'in_hand', consumer = ?
     WHERE queue = ? AND state = 'ready' AND message <= ?"""
@@ -104,6 +106,8 @@ def declare(connection: sqlite3.Connection, specs: Sequence[QueueSpec]) -> None:
         connection.executemany(
             "INSERT OR IGNORE INTO bindings VALUES (?, ?)", [(queue, pattern) for pattern in spec.bindings]
         )
+        if spec.ordered:
+            connection.execute("UPDATE queues SET ordered = 1 WHERE id = ? AND NOT ordered", (queue,))
     if connection.total_changes > before:
         connection.execute("UPDATE topology SET version = version + 1")
 
@@ -123,6 +127,7 @@ class Routes:
     _version: int = -1
     _bindings: list[tuple[int, str]] = field(default_factory=list)
     _known: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    ordered: frozenset[int] = frozenset()
 
     def refresh(self, connection: sqlite3.Connection) -> None:
         """Reads them again where another process, or we, declared something."""
@@ -130,6 +135,7 @@ class Routes:
         if version != self._version:
             self._bindings = connection.execute("SELECT queue, pattern FROM bindings").fetchall()
             self._known.clear()
+            self.ordered = frozenset(row[0] for row in connection.execute("SELECT id FROM queues WHERE ordered"))
             self._version = version
 
     def queues(self, routing_key: str) -> tuple[int, ...]:
@@ -149,8 +155,32 @@ def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[M
     deliveries = [
         (message, queue) for message, one in zip(ids, messages, strict=True) for queue in routes.queues(one.routing_key)
     ]
+    queues = {queue for _, queue in deliveries}
+    if not queues.isdisjoint(routes.ordered):
+        deliveries = _line_up(connection, routes, dict(zip(ids, messages, strict=True)), deliveries)
     _insert(connection, "INSERT INTO deliveries (message, queue) VALUES ", deliveries)
-    return {queue for _, queue in deliveries}
+    return queues
+
+
+def _line_up(
+    connection: sqlite3.Connection,
+    routes: Routes,
+    messages: Mapping[int, Message],
+    deliveries: Sequence[tuple[int, int]],
+) -> list[tuple[int, int]]:
+    """Stores the deliveries that stand in lines; returns the others."""
+    others: list[tuple[int, int]] = []
+    lines: dict[int, list[tuple[Any, ...]]] = {}
+    for message, queue in deliveries:
+        row = ordered_rows.place(message, queue, messages[message]) if queue in routes.ordered else None
+        if row is None:
+            others.append((message, queue))
+        else:
+            lines.setdefault(queue, []).append(row)
+    for queue, rows in lines.items():
+        _insert(connection, ordered_rows.JOIN, rows)
+        ordered_rows.advance(connection, queue, {row[2] for row in rows})
+    return others
 
 
 def _insert(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> list[int]:
@@ -159,7 +189,7 @@ def _insert(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any,
     A statement for each row would hand the interpreter's lock to the busy event loop and wait for it for each row.
     """
     ids: list[int] = []
-    place = f"({', '.join('?' * len(rows[0]))})"
+    place = f"({', '.join('?' * len(rows[0]))})" if rows else ""
     at = 0
     while at < len(rows):
         size = next(size for size in _CHUNKS if size <= len(rows) - at)
@@ -177,13 +207,13 @@ class Taken:
     Attributes:
         queue: the queue's row.
         consumer: the consumer's row; another one than before where its lease was lost.
-        rows: message id, attempt, routing key, headers as JSON, body; oldest first.
+        rows: message id, attempt, routing key as UTF-8, headers as JSON, body; oldest first.
         next_at: Unix time at which the next waiting delivery becomes ready.
     """
 
     queue: int
     consumer: int
-    rows: list[tuple[int, int, str, bytes, bytes]]
+    rows: list[tuple[int, int, bytes, bytes, bytes]]
     next_at: float | None
 
 
@@ -212,6 +242,15 @@ def take(
     return Taken(queue, consumer, rows, next_at)
 
 
+def message(key: bytes, headers: bytes, body: bytes) -> Message | None:
+    """A message of its columns; None where the disk gave back something else than was written."""
+    try:
+        text = orjson.loads(headers)
+        return Message(key.decode(), text, body) if isinstance(text, dict) else None
+    except ValueError:
+        return None
+
+
 @dataclass(slots=True)
 class Verdicts:
     """What becomes of deliveries at ``now``: ``parked`` and ``dead`` are (Unix time, attempt, reason, message id)."""
@@ -226,8 +265,14 @@ class Verdicts:
         return chain(self.acked, (row[-1] for row in self.parked), (row[-1] for row in self.dead))
 
 
-def settle(connection: sqlite3.Connection, consumer: int, verdicts: Verdicts) -> None:
-    """Settles deliveries that are still in that consumer's hand; others are left to whoever holds them."""
+def settle(connection: sqlite3.Connection, queue: int, consumer: int, verdicts: Verdicts) -> bool:
+    """Settles deliveries that are still in that consumer's hand; others are left to whoever holds them.
+
+    Returns:
+        Whether the settling made others ready: those behind them, in an ordered queue.
+    """
+    ordered = ordered_rows.is_ordered(connection, queue)
+    calls = ordered_rows.subjects(connection, queue, verdicts.acked) if ordered else set()
     if verdicts.acked:
         ids = orjson.dumps(verdicts.acked).decode()
         connection.execute(_ACK, (ids, consumer))
@@ -242,6 +287,8 @@ def settle(connection: sqlite3.Connection, consumer: int, verdicts: Verdicts) ->
     )
     connection.executemany(_PARK, [(*row, consumer) for row in verdicts.parked])
     connection.executemany(_BURY, [(*row, consumer) for row in verdicts.dead])
+    buried = ordered and bool(verdicts.dead) and ordered_rows.bury(connection, queue)
+    return ordered_rows.advance(connection, queue, calls) or buried
 
 
 def clean(connection: sqlite3.Connection, messages: str) -> None:
@@ -277,7 +324,9 @@ def release(connection: sqlite3.Connection, consumers: Iterable[int], now: float
         if row is None:
             continue
         connection.execute(_RETURN, (int(silent), *row, consumer))
-        connection.execute(_SUSPECT, (now, *row, DELIVERY_LIMIT))
+        suspected = connection.execute(_SUSPECT, (now, *row, DELIVERY_LIMIT)).rowcount
+        if suspected and ordered_rows.is_ordered(connection, *row):
+            ordered_rows.bury(connection, *row)
         connection.execute("DELETE FROM consumers WHERE id = ?", (consumer,))
 
 

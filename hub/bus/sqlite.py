@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import orjson
 import structlog
 
 from hub.bus import dead_rows, rows
@@ -32,6 +31,7 @@ log = structlog.get_logger("bus")
 
 LEASE: Final = 60.0
 POLL: Final = 5.0
+_SPOILT: Final = "its routing key or its headers cannot be read in the bus's file: expected UTF-8, and a JSON object"
 
 _Publishing = tuple[Sequence[Message], "asyncio.Future[None]"]
 
@@ -228,16 +228,19 @@ class SqliteSubscription:
         # Shielded: the write is under way and will free its room in our hand, whether anybody still waits or not.
         await asyncio.gather(*map(asyncio.shield, settling))
 
-    def _settle(self, consumer: int, verdicts: rows.Verdicts) -> "asyncio.Future[None]":
-        writing = self._bus.journal.submit(partial(rows.settle, consumer=consumer, verdicts=verdicts))
+    def _settle(self, consumer: int, verdicts: rows.Verdicts) -> "asyncio.Future[bool]":
+        settling = partial(rows.settle, queue=self.queue_id or 0, consumer=consumer, verdicts=verdicts)
+        writing = self._bus.journal.submit(settling)
         writing.add_done_callback(partial(self._settled, consumer, verdicts))
         return writing
 
-    def _settled(self, consumer: int, verdicts: rows.Verdicts, writing: "asyncio.Future[None]") -> None:
-        if writing.exception() is not None:
+    def _settled(self, consumer: int, verdicts: rows.Verdicts, writing: "asyncio.Future[bool]") -> None:
+        if writing.cancelled() or writing.exception() is not None:
             return  # they are still in hand, and their worker knows
         if consumer == self._consumer:
             self._in_hand.difference_update(verdicts.messages())
+        if writing.result() and self.queue_id is not None:
+            self._bus.committed({self.queue_id})
         if verdicts.parked:
             self.wake()  # to learn when the next one is due
         self._want_more()
@@ -305,13 +308,25 @@ class SqliteSubscription:
             self._inbox.drop(lambda delivery: delivery.tag[0] != taken.consumer)
         self.queue_id, self._consumer = taken.queue, taken.consumer
         self._in_hand.update(row[0] for row in taken.rows)
-        self._inbox.put(
-            Delivery(Message(key, orjson.loads(headers), body), attempt, (taken.consumer, message))
-            for message, attempt, key, headers, body in taken.rows
-        )
+        self._inbox.put(self._deliveries(taken))
         if taken.next_at is None:
             return self._bus.poll
         return min(self._bus.poll, max(0.0, taken.next_at - time.time()))
+
+    def _deliveries(self, taken: rows.Taken) -> list[Delivery]:
+        """What was taken; what the disk has spoilt goes to the dead letters, each for itself."""
+        deliveries: list[Delivery] = []
+        spoilt = rows.Verdicts(time.time())
+        for number, attempt, key, headers, body in taken.rows:
+            message = rows.message(key, headers, body)
+            if message is None:
+                spoilt.dead.append((spoilt.now, attempt, _SPOILT, number))
+            else:
+                deliveries.append(Delivery(message, attempt, (taken.consumer, number)))
+        if spoilt.dead:
+            log.error("bus.spoilt", queue=self._queue, messages=[row[-1] for row in spoilt.dead])
+            self._settle(taken.consumer, spoilt)
+        return deliveries
 
 
 def _judge(verdicts: rows.Verdicts, message: int, attempt: int, outcome: Outcome, now: float) -> None:
