@@ -208,6 +208,16 @@ class Bus(Protocol):
         """
         ...
 
+    async def send(self, queue: str, messages: Sequence[Message]) -> None:
+        """Returns when every message is durable in that one queue, in their order, whatever it is bound to.
+
+        For what one consumer is to have again; the queue may be anybody's.
+
+        Raises:
+            NotDurable: there is no such queue, or at least one is not known to be durable; it may still arrive.
+        """
+        ...
+
     def subscribe(self, queue: str, prefetch: int) -> Subscription:
         """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""
         ...
