@@ -22,6 +22,15 @@ UNROUTED: Final = "trunkline.unrouted"
 APP_ID: Final = "trunkline"
 JSON: Final = "application/json"
 
+REPLAY: Final = "x-trunkline-replay"
+"""The header of an event that an operator published again; its value is ``ONCE`` or ``AGAIN``."""
+
+ONCE: Final = "1"
+"""Only for those who have not had their effect for it."""
+
+AGAIN: Final = "again"
+"""Also for those who have."""
+
 
 def identity(*parts: str) -> str:
     """The UUIDv5 of the compact JSON array of ``parts``: how a call is named after what the vendor calls it."""
@@ -75,6 +84,7 @@ class Event:
         traceparent: W3C trace context, where tracing is on.
         unknown: ``field``, ``code`` or ``value``, for each thing in a callback that its vendor's pages do not name; it
             is in the data, and counted by the ingress. Not on the wire.
+        again: an operator wants its effect once more, though it may have been had. Of this delivery, not of the event.
     """
 
     id: str
@@ -87,6 +97,7 @@ class Event:
     subject: str | None = None
     traceparent: str | None = field(default=None, compare=False)
     unknown: tuple[str, ...] = field(default=(), compare=False)
+    again: bool = field(default=False, compare=False)
 
     @property
     def routing_key(self) -> str:
@@ -181,4 +192,5 @@ def to_event(message: Message) -> Event:
         data=data,
         subject=headers.get("ce-subject"),
         traceparent=headers.get("traceparent"),
+        again=headers.get(REPLAY) == AGAIN,
     )

@@ -220,6 +220,16 @@ class Bus(Protocol):
         """
         ...
 
+    async def send(self, queue: str, messages: Sequence[Message]) -> None:
+        """Returns when every message is durable in that one queue, in their order, whatever it is bound to.
+
+        For what one consumer is to have again; the queue may be anybody's.
+
+        Raises:
+            NotDurable: there is no such queue, or at least one is not known to be durable; it may still arrive.
+        """
+        ...
+
     def subscribe(self, queue: str, prefetch: int) -> Subscription:
         """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""
         ...
@@ -332,8 +342,65 @@ class Claimed:
     message: Message
 
 
-class Store(Protocol):
-    """Verbs, not tables; each is one transaction."""
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which of the kept events; None narrows nothing.
+
+    Attributes:
+        ids: of events.
+        call_id: the call they are filed under.
+        source: as configured.
+        routing_keys: whole ones.
+        since: inclusive, on when the store kept them: our clock, not the vendor's.
+        until: exclusive, likewise.
+    """
+
+    ids: Collection[str] | None = None
+    call_id: str | None = None
+    source: str | None = None
+    routing_keys: Collection[str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a filter finds, by routing key, and the place of the newest event that was looked at."""
+
+    counts: Mapping[str, int]
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A kept event as it was published.
+
+    Attributes:
+        seq: its place in the order of keeping.
+        call_id: the call it is filed under.
+        kept_at: when the store kept it.
+    """
+
+    seq: int
+    message: Message
+    call_id: str | None
+    kept_at: datetime
+
+
+class Inbox(Protocol):
+    """Which events a worker has had its effect for, where that effect must not be repeated."""
+
+    async def done(self, worker: str, ids: Collection[str]) -> frozenset[str]:
+        """Those of the events that the worker has noted. Raises StoreUnavailable."""
+        ...
+
+    async def note(self, worker: str, ids: Collection[str], now: datetime) -> None:
+        """Notes that the worker has had its effect for these events; safe to repeat. Raises StoreUnavailable."""
+        ...
+
+
+class Store(Inbox, Protocol):
+    """Verbs, not tables; each is one transaction, but for those that read more than one statement should."""
 
     async def start(self) -> None:
         """Opens the engine; does not fail because the database is down."""
@@ -375,6 +442,14 @@ class Store(Protocol):
 
     async def events(self, limit: int, after: str | None, call_id: str | None = None) -> Page:
         """Events in the order of their keeping: ``{"id","type","source","time","subject","data"}``."""
+        ...
+
+    async def survey(self, narrow: EventFilter, after: int = 0) -> Survey:
+        """How many events there are of each kind behind the place ``after``, without those that are kept meanwhile."""
+        ...
+
+    async def stored(self, narrow: EventFilter, limit: int, after: int, upto: int) -> list[Stored]:
+        """Events behind one place and up to another, in the order of their keeping; fewer than ``limit`` is the end."""
         ...
 
     async def counts(self) -> dict[str, int]:

@@ -21,7 +21,7 @@ from hub.bus.parking import Ladder, Parking
 from hub.bus.publisher import Publisher, is_blocked
 from hub.bus.tasks import end
 from hub.bus.watchdog import Watchdog
-from hub.bus.wire import Received, probe, publication
+from hub.bus.wire import Letter, Received, probe, publication, straight
 from hub.errors import NotDurable
 from hub.events import Message
 from hub.ports import Dead, Depth, QueueSpec
@@ -108,10 +108,11 @@ class RabbitBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Returns when the broker has confirmed every message. Raises NotDurable."""
-        outcomes = await self._publisher.deliver([publication(message) for message in messages])
-        problem = next((outcome for outcome in outcomes if outcome is not None), None)
-        if problem is not None:
-            raise NotDurable(problem)
+        await self._deliver([publication(message) for message in messages])
+
+    async def send(self, queue: str, messages: Sequence[Message]) -> None:
+        """Returns when the broker has confirmed every message in that queue. Raises NotDurable."""
+        await self._deliver([straight(message, queue) for message in messages])
 
     def subscribe(self, queue: str, prefetch: int) -> RabbitSubscription:
         """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""
@@ -178,6 +179,12 @@ class RabbitBus:
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
         await end([self._repairing])
         await asyncio.gather(self._publishing.close(), self._consuming.close())
+
+    async def _deliver(self, letters: Sequence[Letter]) -> None:
+        outcomes = await self._publisher.deliver(letters)
+        problem = next((outcome for outcome in outcomes if outcome is not None), None)
+        if problem is not None:
+            raise NotDurable(problem)
 
     # --- what the connections carry ----------------------------------------------------------------------------------
 

@@ -150,8 +150,7 @@ class Routes:
 def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[Message]) -> set[int]:
     """Stores messages in their order; returns the queues they lie in now."""
     routes.refresh(connection)
-    rows = [(one.routing_key, orjson.dumps(one.headers), one.body) for one in messages]
-    ids = _insert(connection, "INSERT INTO messages (routing_key, headers, body) VALUES ", rows)
+    ids = _keep(connection, messages)
     deliveries = [
         (message, queue) for message, one in zip(ids, messages, strict=True) for queue in routes.queues(one.routing_key)
     ]
@@ -181,6 +180,19 @@ def _line_up(
         _insert(connection, ordered_rows.JOIN, rows)
         ordered_rows.advance(connection, queue, {row[2] for row in rows})
     return others
+
+
+def send(connection: sqlite3.Connection, name: str, messages: Sequence[Message]) -> int:
+    """Stores messages in their order, in one queue; returns its row. Raises NotDurable where there is none."""
+    queue = queue_id(connection, name)
+    deliveries = [(message, queue) for message in _keep(connection, messages)]
+    _insert(connection, "INSERT INTO deliveries (message, queue) VALUES ", deliveries)
+    return queue
+
+
+def _keep(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[int]:
+    rows = [(one.routing_key, orjson.dumps(one.headers), one.body) for one in messages]
+    return _insert(connection, "INSERT INTO messages (routing_key, headers, body) VALUES ", rows)
 
 
 def _insert(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> list[int]:

@@ -84,6 +84,11 @@ class SqliteBus:
         self._publishing.append((messages, future))
         await future
 
+    async def send(self, queue: str, messages: Sequence[Message]) -> None:
+        """Returns when the messages are synced to the disk in that queue. Raises NotDurable."""
+        if messages:
+            self.committed({await self.journal.run(partial(rows.send, name=queue, messages=tuple(messages)))})
+
     def subscribe(self, queue: str, prefetch: int) -> "SqliteSubscription":
         """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""
         self.wakeup.listen()

@@ -4,7 +4,8 @@ A copy keeps the body and the headers of what it is a copy of; what the hub adds
 ``attempt``, ``reason``, ``routing-key`` (what it was published with), ``not-before`` (Unix milliseconds), ``died-at``
 (Unix microseconds: it orders the dead letters), ``history`` (the failed attempts, as JSON ``[[Unix milliseconds,
 reason], …]``), ``returned`` (1: it was taken for a suspect once, so dead it stays), ``probe`` (no event at all: whoever
-gets it acknowledges it).
+gets it acknowledges it). One more is the message's own, and its consumers':
+``hub.events.REPLAY``.
 """
 
 import struct
@@ -24,7 +25,7 @@ from pamqp.body import ContentBody
 from pamqp.common import FieldValue
 from pamqp.header import ContentHeader
 
-from hub.events import APP_ID, EXCHANGE, JSON, Message, moment
+from hub.events import APP_ID, EXCHANGE, JSON, REPLAY, Message, moment
 from hub.ports import HISTORY as REMEMBERED, HISTORY_REASON, Dead, Failure
 
 ATTEMPT: Final = "x-trunkline-attempt"
@@ -139,6 +140,14 @@ def probe(queue: str) -> Copy:
 def publication(message: Message) -> Publication:
     """An event for the exchange. ``message_id`` is the event's id; a return is told by it, so every message has one."""
     return Publication(message.id or uuid4().hex, message)
+
+
+def straight(message: Message, queue: str) -> Copy:
+    """An event for one queue, past the exchange."""
+    letter = publication(message)
+    properties = letter.properties()
+    properties.headers = {**message.headers, ROUTING_KEY: message.routing_key}
+    return Copy(letter.id, queue, properties, message.body)
 
 
 # --- from the broker -------------------------------------------------------------------------------------------------
@@ -262,11 +271,7 @@ def received(delivered: DeliveredMessage) -> Received:
     """A message from the broker. Never raises: a stranger's message is for the worker to judge."""
     properties = delivered.header.properties
     headers: Mapping[str, Any] = properties.headers or {}
-    text = {
-        key: value
-        for key, value in headers.items()
-        if isinstance(value, str) and not key.startswith("x-trunkline-") and not _is_bookkeeping(key)
-    }
+    text = {key: value for key, value in headers.items() if isinstance(value, str) and not _is_note(key)}
     routing_key = headers.get(ROUTING_KEY) or _first_key(_last_death(headers)) or delivered.routing_key or ""
     return Received(Message(str(routing_key), text, delivered.body), headers, properties)
 
@@ -291,6 +296,11 @@ def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
 def _first_key(death: Mapping[str, Any]) -> str | None:
     keys = death.get("routing-keys")
     return keys[0] if isinstance(keys, Sequence) and keys and isinstance(keys[0], str) else None
+
+
+def _is_note(header: str) -> bool:
+    """Whether it is of the message's way, the hub's or the broker's, and not of the message."""
+    return (header.startswith("x-trunkline-") and header != REPLAY) or _is_bookkeeping(header)
 
 
 def _is_bookkeeping(header: str) -> bool:

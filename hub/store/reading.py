@@ -35,7 +35,7 @@ LARGEST: Final = 2**63 - 1
 
 async def call(connection: AsyncConnection, call_id: str) -> bytes | None:
     """The record; None where there is no such call."""
-    if not _possible(call_id):
+    if not possible(call_id):
         return None
     found = await connection.scalar(select(calls.c.record).where(calls.c.call_id == call_id))
     return None if found is None else str(found).encode()
@@ -43,7 +43,7 @@ async def call(connection: AsyncConnection, call_id: str) -> bytes | None:
 
 async def calls_page(connection: AsyncConnection, narrow: CallFilter, limit: int, after: str | None) -> Page:
     """Records, newest first."""
-    if not _possible(narrow.number, narrow.vendor, narrow.source, narrow.state):
+    if not possible(narrow.number, narrow.vendor, narrow.source, narrow.state):
         return NOTHING
     # The numbers' own key is in the order of the page as well.
     place = calls if narrow.number is None else call_numbers
@@ -63,7 +63,7 @@ async def calls_page(connection: AsyncConnection, narrow: CallFilter, limit: int
 
 async def events_page(connection: AsyncConnection, limit: int, after: str | None, call_id: str | None) -> Page:
     """Events in the order of their keeping."""
-    if not _possible(call_id):
+    if not possible(call_id):
         return NOTHING
     query = select(events).where(settled(connection.dialect.name)).order_by(events.c.seq)
     if after is not None:
@@ -106,7 +106,7 @@ async def check(connection: AsyncConnection) -> str | None:
     return None
 
 
-def _possible(*texts: str | None) -> bool:
+def possible(*texts: str | None) -> bool:
     """Whether the database can be asked for these; it keeps no text that has a NUL or half of a surrogate pair."""
     joined = "".join(filter(None, texts))
     return "\0" not in joined and not any("\ud800" <= character <= "\udfff" for character in joined)
@@ -142,7 +142,7 @@ def _position(cursor: str) -> tuple[datetime, str]:
         position = EPOCH + int(moment) * MICROSECOND, call_id
     except (ValueError, OverflowError):
         position = None
-    if position is None or not _possible(position[1]):
+    if position is None or not possible(position[1]):
         raise ValueError(f"{cursor!r} is not a cursor of ours")
     return position
 

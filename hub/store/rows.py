@@ -12,6 +12,7 @@ from sqlalchemy import Row
 from hub.calls import applies, key
 from hub.calls.facts import received_at
 from hub.events import Event, Message, moment, timestamp, to_message
+from hub.ports import Stored
 from hub.store.failures import bad_data
 
 # Characters. E.164 has fifteen digits; what is longer is nobody's number and bursts an index.
@@ -54,6 +55,12 @@ def event_of(row: Row[Any]) -> Event:
         subject=row.subject,
         traceparent=row.traceparent,
     )
+
+
+def stored_of(row: Row[Any]) -> Stored:
+    """A kept event as it was published, its data byte for byte."""
+    message = Message(row.routing_key, to_message(event_of(row)).headers, row.data.encode())
+    return Stored(row.seq, message, row.call_id, row.kept_at)
 
 
 def event_item(row: Row[Any]) -> bytes:

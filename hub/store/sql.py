@@ -1,7 +1,9 @@
 """The store: its verbs, each one transaction. What they do stands in ``folding`` and ``reading``."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import delete, or_, select, update
@@ -10,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.calls import Timing
 from hub.errors import ConfigurationError, StoreUnavailable
 from hub.events import Event
-from hub.ports import Applied, CallFilter, Claimed, Page
-from hub.store import reading
+from hub.ports import Applied, CallFilter, Claimed, EventFilter, Page, Stored, Survey
+from hub.store import reading, replaying
 from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
@@ -118,6 +120,36 @@ class SqlStore:
     async def events(self, limit: int, after: str | None, call_id: str | None = None) -> Page:
         """Events in the order of their keeping. Raises ValueError where ``after`` is not a cursor of ours."""
         return await self._transactions.read(lambda connection: reading.events_page(connection, limit, after, call_id))
+
+    async def survey(self, narrow: EventFilter, after: int = 0) -> Survey:
+        """What a filter finds behind a place, by routing key; a stretch at a time."""
+        upto = await self._transactions.read(replaying.newest)
+        counts: Counter[str] = Counter()
+        for stretch in replaying.stretches(narrow, after, upto):
+            counts.update(await self._transactions.read(partial(replaying.count, narrow=narrow, stretch=stretch)))
+        return Survey(counts, upto)
+
+    async def stored(self, narrow: EventFilter, limit: int, after: int, upto: int) -> list[Stored]:
+        """Events as they were published, in the order of their keeping; a stretch at a time."""
+        found: list[Stored] = []
+        for stretch in replaying.stretches(narrow, after, upto):
+            room = limit - len(found)
+            work = partial(replaying.page, narrow=narrow, stretch=stretch, limit=room)
+            found += await self._transactions.read(work)
+            if len(found) >= limit:
+                break
+        return found
+
+    async def done(self, worker: str, ids: Collection[str]) -> frozenset[str]:
+        """Those of the events that the worker has noted."""
+        if not ids:
+            return frozenset()
+        return await self._transactions.read(partial(replaying.done, worker=worker, ids=ids))
+
+    async def note(self, worker: str, ids: Collection[str], now: datetime) -> None:
+        """Notes that the worker has had its effect for these events; safe to repeat."""
+        if ids:
+            await self._transactions.write(partial(replaying.note, worker=worker, ids=ids, now=now))
 
     async def counts(self) -> dict[str, int]:
         """Totals, see ``hub.ports.Store``; exact, and as slow as the indexes are long."""
