@@ -68,7 +68,12 @@ def make_store(settings: Settings) -> Store:
 def make_disk(settings: Settings) -> Disk:
     """The ingress's own disk."""
     outbox = settings.outbox
-    return Disk(outbox.path, max_bytes=outbox.max_bytes, quarantine_bytes=outbox.quarantine_bytes)
+    return Disk(
+        outbox.path,
+        max_bytes=outbox.max_bytes,
+        quarantine_bytes=outbox.quarantine_bytes,
+        min_free_bytes=outbox.min_free_bytes,
+    )
 
 
 def make_decoder(name: str, source: AnySource) -> Vendor | None:
@@ -249,7 +254,14 @@ class Process:
 
     async def _hedge(self, stack: AsyncExitStack, disk: Disk) -> Hedge:
         outbox = self.settings.outbox
-        hedge = Hedge(self.bus, disk, bound=outbox.hedge, share=outbox.share, only_outbox=outbox.accept == "outbox")
+        hedge = Hedge(
+            self.bus,
+            disk,
+            bound=outbox.hedge,
+            share=outbox.share,
+            only_outbox=outbox.accept == "outbox",
+            rate=outbox.relay_rate,
+        )
         await hedge.start()
         stack.push_async_callback(hedge.close)
         tallies = asyncio.create_task(_flush_for_ever(disk))
@@ -280,7 +292,7 @@ class Process:
         parts = {"bus": Part("ok" if up else "down", "" if up else why)}
         if self.disk is not None:
             takes, trouble = self.disk.state()
-            parts["outbox"] = Part("ok" if takes else "down", "" if takes else trouble)
+            parts["outbox"] = Part("ok" if takes else "down", trouble)  # what was lost is told though it takes again
         for worker in self.workers:
             consuming = worker.runner.registered
             parts[worker.runner.worker.name] = Part("ok" if consuming else "down", "" if consuming else "not consuming")

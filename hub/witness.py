@@ -1,0 +1,119 @@
+"""A second, small place that knows how far a file's rows go.
+
+SQLite opens a file whose ``-wal`` has lost its end, or was left behind by whoever copied it, and calls it sound: the
+last rows are missing and nothing says so. What the witness has seen tells.
+
+It may lag behind the file and never runs ahead of it: it is written after a commit, without a sync of its own, which
+comes later (``sync``). So an answer costs one small write more, and nobody is told of a loss that did not happen.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+_FIELD: Final = 20  # digits
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a table goes.
+
+    Attributes:
+        last: the highest number that a row was given.
+        gone: every row up to this number had left the table.
+    """
+
+    last: int = 0
+    gone: int = 0
+
+
+class Witness:
+    """One line of fixed length for a fixed list of tables, written by any number of processes."""
+
+    def __init__(self, path: Path, tables: tuple[str, ...]) -> None:
+        """Opens nothing yet.
+
+        Args:
+            path: created, readable by its owner alone, where it does not exist.
+            tables: their names, in the order in which the line has them.
+        """
+        self.path = path
+        self._tables = tables
+        self._length = len(tables) * 2 * (_FIELD + 1) + 9
+        self._file = -1
+        self._known: Mapping[str, Reach] = {}
+        self._synced = True
+
+    def read(self) -> dict[str, Reach] | None:
+        """What was last written; None where there is nothing, or nothing that can be read. Raises OSError."""
+        self._open()
+        return self._read()
+
+    def note(self, reached: Mapping[str, Reach]) -> None:
+        """Remembers; what another process has written further on stands. Raises OSError."""
+        if reached == self._known:
+            return
+        self._open()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another process writes this moment, the same or nearly: the next commit says it again
+        try:
+            there = self._read() or {}
+            further = {name: _further(there.get(name, Reach()), reached[name]) for name in self._tables}
+            if further != there:
+                os.pwrite(self._file, self._line(further), 0)
+                self._synced = False
+            self._known = dict(reached)
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def sync(self) -> None:
+        """Makes it outlive the machine's power; in any thread. Raises OSError."""
+        if not self._synced and self._file >= 0:
+            self._synced = True
+            os.fdatasync(self._file)
+
+    def close(self) -> None:
+        """Syncs what can be synced, and closes."""
+        with contextlib.suppress(OSError):
+            self.sync()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _open(self) -> None:
+        if self._file < 0:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _read(self) -> dict[str, Reach] | None:
+        line = os.pread(self._file, self._length, 0)
+        if len(line) < self._length or line != self._line(_parsed(line, self._tables)):
+            return None
+        return _parsed(line, self._tables)
+
+    def _line(self, reached: Mapping[str, Reach]) -> bytes:
+        text = "".join(
+            f"{number:0{_FIELD}d} "
+            for name in self._tables
+            for number in (reached.get(name, Reach()).last, reached.get(name, Reach()).gone)
+        ).encode()
+        return text + b"%08x\n" % crc32(text)
+
+
+def _further(one: Reach, other: Reach) -> Reach:
+    return Reach(max(one.last, other.last), max(one.gone, other.gone))
+
+
+def _parsed(line: bytes, tables: tuple[str, ...]) -> dict[str, Reach]:
+    """The numbers of a line; none where there are no numbers, which then does not give the line again."""
+    try:
+        numbers = [int(word) for word in line.split()[:-1]]
+    except ValueError:
+        return {}
+    return {name: Reach(*numbers[2 * at : 2 * at + 2]) for at, name in enumerate(tables)}
