@@ -123,6 +123,7 @@ class Journal:
             raise
         except asyncio.CancelledError:
             self._given_up.set()
+            self._trouble = "not open"
             self._thread = None  # a daemon: it ends at its next look, and nobody waits for it
             self._queue.put(None)
             raise

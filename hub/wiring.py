@@ -173,7 +173,8 @@ class Process:
         with _signals(self.stop):
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(_cancelled, asyncio.create_task(pulse.watch(), name="pulse"))
-                await self._open(stack)
+                if not await self._opened(stack):
+                    return
                 await self._work(stack)
                 await self._listen(stack, listener)
                 if ready is not None:
@@ -186,6 +187,20 @@ class Process:
                 _log.info("process.draining")
         if self._crashed is not None:
             raise self._crashed
+
+    async def _opened(self, stack: AsyncExitStack) -> bool:
+        """Whether everything is open: a file that somebody holds is waited for, until we are told to stop."""
+        opening = asyncio.create_task(self._open(stack), name="opening")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancelled(stopping)
+            if not opening.done():
+                await _cancelled(opening)
+        if not opening.cancelled():
+            await opening  # it raises what it met
+        return not opening.cancelled()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         if self.disk is not None:
@@ -313,7 +328,7 @@ async def _stopped(task: "asyncio.Task[None]", worker: Persistence) -> None:
         await task
 
 
-async def _cancelled(task: "asyncio.Task[None]") -> None:
+async def _cancelled(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

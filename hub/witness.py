@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-_FIELD: Final = 20  # digits
-
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -32,6 +30,9 @@ class Reach:
     gone: int = 0
 
 
+_NOWHERE: Final = Reach()
+
+
 class Witness:
     """One line of fixed length for a fixed list of tables, written by any number of processes."""
 
@@ -44,15 +45,18 @@ class Witness:
         """
         self.path = path
         self._tables = tables
-        self._length = len(tables) * 2 * (_FIELD + 1) + 9
+        self._form = b"%020d " * (2 * len(tables))
+        self._length = len(tables) * 2 * 21 + 9
         self._file = -1
         self._known: Mapping[str, Reach] = {}
+        self._there: Mapping[str, Reach] = {}
+        self._line_there = b""
         self._synced = True
 
     def read(self) -> dict[str, Reach] | None:
         """What was last written; None where there is nothing, or nothing that can be read. Raises OSError."""
         self._open()
-        return self._read()
+        return self._parsed(os.pread(self._file, self._length, 0))
 
     def note(self, reached: Mapping[str, Reach]) -> None:
         """Remembers; what another process has written further on stands. Raises OSError."""
@@ -64,12 +68,16 @@ class Witness:
         except BlockingIOError:
             return  # another process writes this moment, the same or nearly: the next commit says it again
         try:
-            there = self._read() or {}
-            further = {name: _further(there.get(name, Reach()), reached[name]) for name in self._tables}
+            line = os.pread(self._file, self._length, 0)
+            # Mostly it is what we wrote ourselves: no need to parse it.
+            there = self._there if line == self._line_there else self._parsed(line) or {}
+            further = {name: _further(there.get(name, _NOWHERE), reached[name]) for name in self._tables}
             if further != there:
-                os.pwrite(self._file, self._line(further), 0)
+                line = self._line(further)
+                os.pwrite(self._file, line, 0)
                 self._synced = False
-            self._known = dict(reached)
+            self._line_there, self._there = line, further
+            self._known = reached
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -91,29 +99,19 @@ class Witness:
         if self._file < 0:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def _read(self) -> dict[str, Reach] | None:
-        line = os.pread(self._file, self._length, 0)
-        if len(line) < self._length or line != self._line(_parsed(line, self._tables)):
+    def _parsed(self, line: bytes) -> dict[str, Reach] | None:
+        try:
+            numbers = [int(word) for word in line.split()[:-1]]
+        except ValueError:
             return None
-        return _parsed(line, self._tables)
+        found = {name: Reach(*numbers[2 * at : 2 * at + 2]) for at, name in enumerate(self._tables)}
+        return found if line == self._line(found) else None
 
     def _line(self, reached: Mapping[str, Reach]) -> bytes:
-        text = "".join(
-            f"{number:0{_FIELD}d} "
-            for name in self._tables
-            for number in (reached.get(name, Reach()).last, reached.get(name, Reach()).gone)
-        ).encode()
+        numbers = [number for name in self._tables for number in (reached[name].last, reached[name].gone)]
+        text = self._form % tuple(numbers)
         return text + b"%08x\n" % crc32(text)
 
 
 def _further(one: Reach, other: Reach) -> Reach:
     return Reach(max(one.last, other.last), max(one.gone, other.gone))
-
-
-def _parsed(line: bytes, tables: tuple[str, ...]) -> dict[str, Reach]:
-    """The numbers of a line; none where there are no numbers, which then does not give the line again."""
-    try:
-        numbers = [int(word) for word in line.split()[:-1]]
-    except ValueError:
-        return {}
-    return {name: Reach(*numbers[2 * at : 2 * at + 2]) for at, name in enumerate(tables)}
