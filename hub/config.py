@@ -110,6 +110,8 @@ class Outbox(Part):
     hedge: Seconds = Field(default=0.25, description="how long a confirm may take before the outbox takes the event")
     share: float = Field(default=0.001, ge=0, le=1, description="events that take the outbox all the same")
     quarantine_bytes: int = Field(default=64 << 20, gt=0, description="for each source")
+    min_free_bytes: int = Field(default=64 << 20, ge=0, description="of its file system; left free by the outbox")
+    relay_rate: float = Field(default=5000, gt=0, description="events a second that are handed over from the outbox")
 
 
 class Recordings(Part):

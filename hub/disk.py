@@ -1,126 +1,108 @@
 """The ingress's own disk: the outbox, the quarantine and the tallies of answers, in one journal.
 
-It is what lets the ingress accept, refuse and count while the broker and the database are down.
+It is what lets the ingress accept, refuse and count while the broker and the database are down. What its rows are
+stands in ``hub.disk_rows``; here is when they are written, what bounds them, and who is told of a loss.
 """
 
+import asyncio
+import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
-import orjson
 import structlog
 
-from hub import failpoints
-from hub.errors import NotDurable, QuarantineFull
-from hub.events import Event, Message, moment, timestamp, to_message
+from hub import disk_rows as rows, failpoints, metrics
+from hub.disk_rows import Damaged, Kept, Narrow, Refused
+from hub.errors import NotDurable
+from hub.events import Event, Message, timestamp, to_message
 from hub.journal import Journal
+from hub.salvage import Row, read
+from hub.witness import Reach, Witness
 
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE outbox (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        routing_key TEXT NOT NULL, headers BLOB NOT NULL, body BLOB NOT NULL,
-        claimed_until REAL NOT NULL DEFAULT 0
-    );
-    CREATE TABLE quarantine (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        quarantine_id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, vendor TEXT NOT NULL,
-        reason TEXT NOT NULL, detail TEXT NOT NULL, received_at TEXT NOT NULL,
-        method TEXT NOT NULL, url TEXT NOT NULL, event TEXT, headers BLOB NOT NULL, body BLOB NOT NULL
-    );
-    CREATE TABLE quarantine_size (source TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
-    CREATE TABLE tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL)
-    """,
-)
-_log = structlog.get_logger("disk")
-_KEPT: Final = """
-    seq, quarantine_id, source, vendor, reason, detail, received_at, method, url, event, headers, body
-    FROM quarantine"""
-_LEASE: Final = 10.0  # seconds; only for another ingress process on the same file, or one that died while it relayed
+__all__ = ["Damaged", "Disk", "Kept", "Narrow", "Refused", "Salvaged"]
 
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A request with the right token that could not become an event, byte for byte but for its token.
-
-    Attributes:
-        url: path and query as they came, the token masked.
-        event: the event segment of the path, where there was one.
-        headers: name and value pairs in the order they came.
-    """
-
-    source: str
-    vendor: str
-    reason: str
-    detail: str
-    received_at: datetime
-    method: str
-    url: str
-    event: str | None
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes of its source's share."""
-        return len(self.body) + len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A request in quarantine; ``seq`` is its place in the order of arrival."""
-
-    seq: int
-    quarantine_id: str
-    request: Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Narrow:
-    """Which requests in quarantine; None narrows nothing."""
-
-    ids: Collection[str] | None = None
-    source: str | None = None
-    reason: str | None = None
-
-    def where(self) -> tuple[str, list[Any]]:
-        """The condition and its values."""
-        named = None if self.ids is None else orjson.dumps(list(self.ids)).decode()
-        conditions = {
-            "quarantine_id IN (SELECT value FROM json_each(?))": named,
-            "source = ?": self.source,
-            "reason = ?": self.reason,
-        }
-        given = {condition: value for condition, value in conditions.items() if value is not None}
-        return " AND ".join(["TRUE", *given]), list(given.values())
-
+SALVAGE: Final = "trunkline outbox salvage"
+"""The command that reads a damaged file."""
 
 _ALL_OF_IT: Final = Narrow()
+_LEASE: Final = 10.0  # seconds; only for another ingress process on the same file, or one that died while it relayed
+_TOGETHER: Final = 8 << 20  # bytes of events that a relay has in memory
+_LOOK_AT_THE_DISK: Final = 0.25  # seconds
+_MANY: Final = 100  # rows of a damaged file in one transaction
+_log = structlog.get_logger("disk")
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What came of a damaged file, in rows.
+
+    Attributes:
+        events: put into the outbox.
+        requests: put into the quarantine.
+        there: in their place already.
+        unreadable: not what they were, or not to be read.
+    """
+
+    events: int = 0
+    requests: int = 0
+    there: int = 0
+    unreadable: int = 0
 
 
 class Disk:
     """Verbs over the journal; each that writes returns once it is synced."""
 
-    def __init__(self, path: Path, *, max_bytes: int, quarantine_bytes: int) -> None:
-        self._journal = Journal(path, _MIGRATIONS)
+    def __init__(self, path: Path, *, max_bytes: int, quarantine_bytes: int, min_free_bytes: int = 0) -> None:
+        """Opens nothing yet.
+
+        Args:
+            path: the file; beside it stand its ``-wal``, ``-shm``, ``.lock`` and ``.witness``.
+            max_bytes: that the events in the outbox may take.
+            quarantine_bytes: that the requests of one source may take.
+            min_free_bytes: of the file system, that are left to it; what is deleted needs some room, too.
+        """
+        self._path = path
+        self._witness = Witness(path.with_name(f"{path.name}.witness"), rows.TABLES)
+        self._journal = Journal(path, rows.MIGRATIONS, witness=rows.witnessing(self._note), salvage=SALVAGE)
         self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
         self._quarantine_bytes = quarantine_bytes
         self._tallied: dict[str, int] = {}
-        self._full = ""
+        self._full = self._short = ""
+        self._looked = -_LOOK_AT_THE_DISK
+        self._unwitnessed = ""
+        self._lost: list[str] = []
 
     async def start(self) -> None:
-        """Opens the file. Raises ConfigurationError where it cannot be used."""
+        """Opens the file, and tells of what is missing in it. Raises ConfigurationError where it cannot be used."""
+        seen, unreadable = await asyncio.to_thread(self._seen)
         await self._journal.start()
+        if unreadable is not None:
+            self._without_witness(unreadable)
+        try:
+            missing = await self._journal.run(partial(rows.begin, seen=seen, recount=self._journal.alone))
+        except NotDurable as error:
+            missing = []
+            _log.warning("disk.not_compared", reason=str(error))
+        if self._journal.aside is not None:
+            metrics.outbox_damaged.labels("file").inc()
+            self._lost.append(f"the file was damaged and is now {self._journal.aside.name}: {SALVAGE}")
+        else:
+            self._tell(missing)
 
     def state(self) -> tuple[bool, str]:
-        """Whether the outbox takes events, and one line that says why not."""
+        """Whether the outbox takes events, and one line that says why not, or what was lost."""
         takes, trouble = self._journal.state()
-        return takes and not self._full, trouble or self._full
+        reason = trouble or self._full or self._short
+        return takes and not reason, reason or "; ".join([*self._lost, *filter(None, [self._unwitnessed])])
 
     async def close(self) -> None:
         """Writes the last tallies and closes."""
@@ -131,65 +113,137 @@ class Disk:
             _log.warning("disk.tallies_lost", reason=str(error))
         finally:
             await self._journal.close()
+            await asyncio.to_thread(self._witness.close)
 
-    # --- outbox --------------------------------------------------------------------------------------------------
+    # --- the witness -------------------------------------------------------------------------------------------------
+
+    def _seen(self) -> tuple[Mapping[str, Reach], OSError | None]:
+        """What the witness says, or why nothing; asked before the file is opened, which cannot be behind it then."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            seen = self._witness.read()
+            if seen is None and self._witness.path.stat().st_size:
+                _log.error("disk.witness_unreadable", path=str(self._witness.path))
+        except OSError as error:
+            return {}, error
+        return seen or {}, None
+
+    def _note(self, reached: Mapping[str, Reach]) -> None:
+        """In the writer's thread, after a commit. A witness that cannot be written is no reason to refuse an event."""
+        try:
+            self._witness.note(reached)
+        except OSError as error:
+            self._without_witness(error)
+        else:
+            self._unwitnessed = ""
+
+    def _without_witness(self, error: OSError) -> None:
+        if not self._unwitnessed:
+            _log.error("disk.witness_failed", path=str(self._witness.path), error=str(error))
+        self._unwitnessed = f"{self._witness.path.name} cannot be written: {error.strerror}"
+
+    def _tell(self, missing: Sequence[rows.Missing]) -> None:
+        for one in missing:
+            what = {"outbox": "event", "quarantine": "request"}[one.table]
+            metrics.outbox_lost.labels(what).inc(one.count)
+            _log.critical("outbox.tail_lost", table=one.table, missing=one.count, first=one.first, last=one.last)
+            self._lost.append(f"{one.count} rows of {one.table} are missing: {one.first} to {one.last}")
+
+    # --- outbox ------------------------------------------------------------------------------------------------------
 
     async def keep(self, messages: Sequence[Message]) -> None:
         """Puts events into the outbox. Raises NotDurable where it is full or the disk refuses."""
 
         def write(connection: sqlite3.Connection) -> None:
-            if self._look(connection):
-                raise NotDurable(self._full)
-            _put(connection, messages)
+            self._room(connection)
+            rows.put(connection, messages)
             failpoints.hit("outbox.before_commit")
 
-        await self._journal.run(write)
+        await self._journal.run(write, sum(len(message.body) for message in messages))
         failpoints.hit("outbox.after_commit")
 
     async def claim(self, limit: int) -> list[tuple[int, Message]]:
-        """The oldest events of the outbox, in the order of acceptance, for ten seconds."""
+        """The oldest events of the outbox, in the order of acceptance, for ten seconds; 8 MiB of them at most.
 
-        def write(connection: sqlite3.Connection) -> list[tuple[int, Message]]:
+        What is damaged among them is set aside and told of.
+        """
+
+        def write(connection: sqlite3.Connection) -> rows.Claimed:
             self._look(connection)
-            now = time.time()
-            rows = connection.execute(
-                "SELECT seq, routing_key, headers, body FROM outbox"
-                " WHERE claimed_until < ? OR claimed_until > ? ORDER BY seq LIMIT ?",
-                (now, now + 2 * _LEASE, limit),  # further ahead than a lease can be: the clock was set back
-            ).fetchall()
-            connection.executemany(
-                "UPDATE outbox SET claimed_until = ? WHERE seq = ?", [(now + _LEASE, r[0]) for r in rows]
+            return rows.claim(
+                connection, time.monotonic(), _LEASE, limit=limit, most_bytes=_TOGETHER, at=datetime.now(UTC)
             )
-            return [(seq, Message(key, orjson.loads(headers), body)) for seq, key, headers, body in rows]
 
-        return await self._journal.run(write)
+        claimed = await self._journal.run(write)
+        self._tell_damaged("outbox", claimed.damaged)
+        return claimed.events
 
     async def release(self, seqs: Sequence[int]) -> None:
         """Gives claimed events back: the bus did not take them."""
-        await self._journal.run(
-            lambda c: c.executemany("UPDATE outbox SET claimed_until = 0 WHERE seq = ?", [(seq,) for seq in seqs])
-        )
+        await self._journal.run(partial(rows.release, seqs=seqs))
+
+    async def hold(self, seqs: Sequence[int], seconds: float) -> None:
+        """Keeps claimed events from everybody, us too, for a while of at most two leases."""
+        await self._journal.run(lambda c: rows.hold(c, seqs, time.monotonic() + seconds))
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Removes events that the bus has taken."""
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in seqs])
+            rows.remove(connection, seqs)
             self._look(connection)
 
         await self._journal.run(write)
 
+    async def refused(self, reasons: Mapping[int, str], most: int) -> list[int]:
+        """Counts that the bus took others and not these, for this reason; returns those that are in the outbox no more.
+
+        Args:
+            reasons: by the event's number.
+            most: so often may an event be refused.
+        """
+
+        def write(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
+            tries = rows.count_tries(connection, list(reasons))
+            given_up = [seq for seq, count in tries.items() if count > most]
+            for seq in given_up:
+                why = f"the bus refused it {tries[seq]} times: {reasons[seq]}"
+                rows.set_aside(connection, "outbox", seq, why, datetime.now(UTC))
+            return given_up, [seq for seq in reasons if seq not in tries]
+
+        given_up, gone = await self._journal.run(write)
+        for seq in given_up:
+            metrics.outbox_damaged.labels("refused").inc()
+            _log.error("outbox.set_aside", seq=seq, reason=reasons[seq])
+        return given_up + gone
+
     async def waiting(self) -> int:
         """How many events lie in the outbox."""
-        return await self._journal.run(lambda c: int(c.execute("SELECT count(*) FROM outbox").fetchone()[0]))
 
-    def _look(self, connection: sqlite3.Connection) -> bool:
+        def write(connection: sqlite3.Connection) -> int:
+            self._look(connection)
+            return rows.held(connection)[0]
+
+        return await self._journal.run(write)
+
+    def _room(self, connection: sqlite3.Connection) -> None:
+        """Raises NotDurable where the outbox takes nothing more; in the writer's thread."""
+        self._look(connection)
+        if self._full or self._short:
+            raise NotDurable(self._full or self._short)
+
+    def _look(self, connection: sqlite3.Connection) -> None:
         """Whether the outbox is full, remembered for ``state``; in the writer's thread."""
-        full = _used(connection) > self._max_bytes
+        full = rows.held(connection)[1] >= self._max_bytes
         self._full = f"the outbox holds its {self._max_bytes} bytes already" if full else ""
-        return full
+        if time.monotonic() - self._looked < _LOOK_AT_THE_DISK:
+            return
+        self._looked = time.monotonic()
+        free = shutil.disk_usage(self._path.parent).free if self._min_free_bytes else 0
+        short = free < self._min_free_bytes
+        self._short = f"{free} bytes are free on its disk, {self._min_free_bytes} stay free" if short else ""
 
-    # --- quarantine ----------------------------------------------------------------------------------------------
+    # --- quarantine --------------------------------------------------------------------------------------------------
 
     async def quarantine(self, refused: Refused) -> str:
         """Keeps the request, and the event that says so in the outbox, in one transaction; returns its id.
@@ -201,50 +255,68 @@ class Disk:
         quarantine_id = str(uuid4())
 
         def write(connection: sqlite3.Connection) -> None:
-            row = connection.execute("SELECT bytes FROM quarantine_size WHERE source = ?", (refused.source,)).fetchone()
-            if (row[0] if row else 0) + refused.size > self._quarantine_bytes:
-                raise QuarantineFull(
-                    f"the quarantine of {refused.source} holds its {self._quarantine_bytes} bytes already"
-                )
-            connection.execute(
-                "INSERT INTO quarantine (quarantine_id, source, vendor, reason, detail, received_at, method, url,"
-                " event, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                _row(quarantine_id, refused),
-            )
-            connection.execute(
-                "INSERT INTO quarantine_size VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes",
-                (refused.source, refused.size),
-            )
-            _put(connection, [to_message(_quarantined(quarantine_id, refused))])
+            self._look(connection)
+            if self._short:
+                raise NotDurable(self._short)
+            rows.quarantine(connection, quarantine_id, refused, self._quarantine_bytes)
+            rows.put(connection, [to_message(_quarantined(quarantine_id, refused))])
 
-        await self._journal.run(write)
+        await self._journal.run(write, len(refused.body))
         return quarantine_id
 
     async def quarantined(self, limit: int, after: int = 0, narrow: Narrow = _ALL_OF_IT) -> list[Kept]:
-        """Requests in quarantine, oldest first, after a place."""
-        where, values = narrow.where()
-        statement = f"SELECT {_KEPT} WHERE {where} AND seq > ? ORDER BY seq LIMIT ?"
-        rows = await self._journal.run(lambda c: c.execute(statement, (*values, after, limit)).fetchall())
-        return [_kept(row) for row in rows]
+        """Requests in quarantine, oldest first, after a place. What is damaged among them is set aside and told of."""
+        asking = partial(rows.requests, narrow=narrow, limit=limit, after=after, at=datetime.now(UTC))
+        found, damaged = await self._journal.run(asking)
+        self._tell_damaged("quarantine", damaged)
+        return found
 
     async def find(self, narrow: Narrow, limit: int) -> list[str]:
         """The ids of requests in quarantine, oldest first, without reading their bodies."""
-        where, values = narrow.where()
-        statement = f"SELECT quarantine_id FROM quarantine WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608  ours
-        return await self._journal.run(lambda c: [one for (one,) in c.execute(statement, (*values, limit))])
+        return await self._journal.run(partial(rows.find, narrow=narrow, limit=limit))
 
     async def forget(self, ids: Collection[str]) -> int:
         """Removes requests from quarantine, and gives their bytes back to their sources; returns how many."""
-        where, values = Narrow(ids=ids).where()
+        return await self._journal.run(partial(rows.forget, ids=ids))
 
-        def write(connection: sqlite3.Connection) -> int:
-            rows = connection.execute(f"SELECT {_KEPT} WHERE {where}", values).fetchall()
-            sizes = [(kept.request.size, kept.request.source) for kept in map(_kept, rows)]
-            connection.executemany("UPDATE quarantine_size SET bytes = max(0, bytes - ?) WHERE source = ?", sizes)
-            connection.execute(f"DELETE FROM quarantine WHERE {where}", values)  # noqa: S608  ours
-            return len(rows)
+    # --- what is damaged ---------------------------------------------------------------------------------------------
 
-        return await self._journal.run(write)
+    async def damaged(self, limit: int) -> list[Damaged]:
+        """Rows that were set aside, oldest first."""
+        return await self._journal.run(partial(rows.damaged, limit=limit))
+
+    async def put_back(self, ids: Collection[int]) -> list[int]:
+        """Puts rows that were set aside and are whole back where they were; returns the numbers of those."""
+        return await self._journal.run(partial(rows.put_back, ids=ids))
+
+    async def discard(self, ids: Collection[int]) -> int:
+        """Forgets rows that were set aside; returns how many."""
+        return await self._journal.run(partial(rows.discard, ids=ids))
+
+    async def salvage(self, file: Path) -> Salvaged:
+        """Puts what can still be read of a damaged file back where it belongs; the file stays as it is.
+
+        Twice does no harm: what is there already stays, and what was handed over meanwhile is the same event again.
+
+        Raises:
+            OSError: the file cannot be read.
+            NotDurable: the disk refuses; what was put back until then stays.
+        """
+        found = read(file)
+        events = requests = there = unreadable = 0
+        while batch := await asyncio.to_thread(lambda: list(islice(found, _MANY))):
+            put = await self._journal.run(partial(_restore, batch=batch))
+            for one, done in zip(batch, put, strict=True):
+                events += done is True and one[0] == "outbox"
+                requests += done is True and one[0] == "quarantine"
+                there += done is False
+                unreadable += done is None
+        return Salvaged(events, requests, there, unreadable)
+
+    def _tell_damaged(self, table: str, damaged: Sequence[tuple[int, str]]) -> None:
+        for seq, reason in damaged:
+            metrics.outbox_damaged.labels("row").inc()
+            _log.error("outbox.row_damaged", table=table, seq=seq, reason=reason)
 
     # --- tallies -------------------------------------------------------------------------------------------------
 
@@ -253,17 +325,19 @@ class Disk:
         self._tallied[name] = self._tallied.get(name, 0) + 1
 
     async def flush(self) -> None:
-        """Writes what was counted since the last time. Raises NotDurable; then the next one writes it."""
+        """Writes what was counted since the last time. Raises NotDurable; then the next one writes it.
+
+        Beside it the witness is synced: off the way of any answer.
+        """
+        try:
+            await asyncio.to_thread(self._witness.sync)
+        except OSError as error:
+            self._without_witness(error)
         counted, self._tallied = self._tallied, {}
         if not counted:
             return
         try:
-            await self._journal.run(
-                lambda c: c.executemany(
-                    "INSERT INTO tally VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-                    list(counted.items()),
-                )
-            )
+            await self._journal.run(partial(rows.add_tallies, counted=counted))
         except NotDurable:
             for name, count in counted.items():
                 self._tallied[name] = self._tallied.get(name, 0) + count
@@ -272,40 +346,11 @@ class Disk:
     async def tallies(self) -> Mapping[str, int]:
         """Every count so far, over restarts and over the processes on this file."""
         await self.flush()
-        return dict(await self._journal.run(lambda c: c.execute("SELECT name, count FROM tally").fetchall()))
+        return await self._journal.run(rows.tallies)
 
 
-def _used(connection: sqlite3.Connection) -> int:
-    """Bytes of the file that hold something."""
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
-
-
-def _put(connection: sqlite3.Connection, messages: Sequence[Message]) -> None:
-    connection.executemany(
-        "INSERT INTO outbox (routing_key, headers, body) VALUES (?, ?, ?)",
-        [(message.routing_key, orjson.dumps(message.headers), message.body) for message in messages],
-    )
-
-
-def _row(quarantine_id: str, refused: Refused) -> tuple[Any, ...]:
-    return (
-        *(quarantine_id, refused.source, refused.vendor, refused.reason, refused.detail),
-        *(timestamp(refused.received_at), refused.method, refused.url, refused.event),
-        *(
-            orjson.dumps([[name, value.encode("utf-8", "replace").decode()] for name, value in refused.headers]),
-            refused.body,
-        ),
-    )
-
-
-def _kept(row: Sequence[Any]) -> Kept:
-    seq, quarantine_id, source, vendor, reason, detail, received_at, method, url, event, headers, body = row
-    pairs = tuple((name, value) for name, value in orjson.loads(headers))
-    came = moment(received_at)
-    return Kept(seq, quarantine_id, Refused(source, vendor, reason, detail, came, method, url, event, pairs, body))
+def _restore(connection: sqlite3.Connection, batch: Sequence[Row]) -> list[bool | None]:
+    return [rows.restore(connection, *row) for row in batch]
 
 
 def _quarantined(quarantine_id: str, refused: Refused) -> Event:

@@ -35,6 +35,8 @@ outbox_rows = Gauge(
     multiprocess_mode="livemostrecent",  # the children share one file: the last who looked knows
 )
 outbox_taken = Counter("trunkline_outbox_taken", "Events that the outbox took instead of the bus", ["why"])
+outbox_lost = Counter("trunkline_outbox_lost", "Rows that the witness knows of and the file does not", ["what"])
+outbox_damaged = Counter("trunkline_outbox_damaged", "What was set aside on the ingress's own disk", ["what"])
 unknown = Counter("trunkline_unknown", "What callbacks said that the vendor's pages do not", ["source", "what"])
 quarantined = Counter("trunkline_quarantined", "Callbacks kept in quarantine", ["source", "reason"])
 deliveries = Counter("trunkline_deliveries", "Deliveries by how they were settled", ["worker", "outcome"])

@@ -68,7 +68,12 @@ def make_store(settings: Settings) -> Store:
 def make_disk(settings: Settings) -> Disk:
     """The ingress's own disk."""
     outbox = settings.outbox
-    return Disk(outbox.path, max_bytes=outbox.max_bytes, quarantine_bytes=outbox.quarantine_bytes)
+    return Disk(
+        outbox.path,
+        max_bytes=outbox.max_bytes,
+        quarantine_bytes=outbox.quarantine_bytes,
+        min_free_bytes=outbox.min_free_bytes,
+    )
 
 
 def make_decoder(name: str, source: AnySource) -> Vendor | None:
@@ -168,7 +173,8 @@ class Process:
         with _signals(self.stop):
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(_cancelled, asyncio.create_task(pulse.watch(), name="pulse"))
-                await self._open(stack)
+                if not await self._opened(stack):
+                    return
                 await self._work(stack)
                 await self._listen(stack, listener)
                 if ready is not None:
@@ -181,6 +187,20 @@ class Process:
                 _log.info("process.draining")
         if self._crashed is not None:
             raise self._crashed
+
+    async def _opened(self, stack: AsyncExitStack) -> bool:
+        """Whether everything is open: a file that somebody holds is waited for, until we are told to stop."""
+        opening = asyncio.create_task(self._open(stack), name="opening")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancelled(stopping)
+            if not opening.done():
+                await _cancelled(opening)
+        if not opening.cancelled():
+            await opening  # it raises what it met
+        return not opening.cancelled()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         if self.disk is not None:
@@ -249,7 +269,14 @@ class Process:
 
     async def _hedge(self, stack: AsyncExitStack, disk: Disk) -> Hedge:
         outbox = self.settings.outbox
-        hedge = Hedge(self.bus, disk, bound=outbox.hedge, share=outbox.share, only_outbox=outbox.accept == "outbox")
+        hedge = Hedge(
+            self.bus,
+            disk,
+            bound=outbox.hedge,
+            share=outbox.share,
+            only_outbox=outbox.accept == "outbox",
+            rate=outbox.relay_rate,
+        )
         await hedge.start()
         stack.push_async_callback(hedge.close)
         tallies = asyncio.create_task(_flush_for_ever(disk))
@@ -280,7 +307,7 @@ class Process:
         parts = {"bus": Part("ok" if up else "down", "" if up else why)}
         if self.disk is not None:
             takes, trouble = self.disk.state()
-            parts["outbox"] = Part("ok" if takes else "down", "" if takes else trouble)
+            parts["outbox"] = Part("ok" if takes else "down", trouble)  # what was lost is told though it takes again
         for worker in self.workers:
             consuming = worker.runner.registered
             parts[worker.runner.worker.name] = Part("ok" if consuming else "down", "" if consuming else "not consuming")
@@ -301,7 +328,7 @@ async def _stopped(task: "asyncio.Task[None]", worker: Persistence) -> None:
         await task
 
 
-async def _cancelled(task: "asyncio.Task[None]") -> None:
+async def _cancelled(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from hub.cli import checks, configuration, dead, quarantine, reading, serving, simulating, vendor
+from hub.cli import checks, configuration, dead, outbox, quarantine, reading, serving, simulating, vendor
 from hub.cli.shared import State
 from hub.errors import ConfigurationError, TrunklineError
 
@@ -41,6 +41,7 @@ app.command("explain")(reading.explain)
 app.command("doctor")(checks.doctor)
 app.add_typer(dead.app, name="dead")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(vendor.app, name="vendor")
 app.add_typer(configuration.app, name="config")
 app.add_typer(checks.db, name="db")

@@ -142,14 +142,14 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "the outbox forgets an event after its confirm",
         "hub/bus/hedged.py",
         '        failpoints.hit("relay.before_publish")\n',
-        '        failpoints.hit("relay.before_publish")\n        await self._disk.remove(seqs)\n',
+        '        failpoints.hit("relay.before_publish")\n        await self._disk.remove(list(group))\n',
         "tests/faults/test_rules.py::test_what_the_bus_does_not_take_stays_in_the_outbox_in_its_order",
     ),
     "relay-out-of-order": Mutant(
         "the outbox is handed over in the order of acceptance",
-        "hub/disk.py",
-        "OR claimed_until > ? ORDER BY seq LIMIT ?",
-        "OR claimed_until > ? ORDER BY seq DESC LIMIT ?",
+        "hub/disk_rows.py",
+        "NOT BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+        "NOT BETWEEN ? AND ? ORDER BY seq DESC LIMIT ?",
         "tests/disk/test_disk.py::test_what_is_kept_is_claimed_oldest_first_byte_for_byte",
     ),
     "answer-before-commit": Mutant(
@@ -168,7 +168,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "commit-without-sync": Mutant(
         "a commit is synced before it is told",
-        "hub/journal.py",
+        "hub/opening.py",
         '"PRAGMA synchronous = FULL"',
         '"PRAGMA synchronous = NORMAL"',
         "tests/bus/test_journal.py::test_every_commit_is_synced_and_the_file_is_its_owners_alone",

@@ -39,7 +39,8 @@ async def test_what_the_bus_does_not_take_stays_in_the_outbox_in_its_order(tmp_p
         for one in sent:
             await disk.keep([one])
         hedge = Hedge(nowhere, disk, bound=0.1, share=0)
-        claimed = await disk.claim(10)
+        claimed = dict(await disk.claim(10))
         with suppress(NotDurable):
-            await hedge._hand_over(claimed)
+            await hedge._hand_over(claimed, set(claimed))
+        await disk.release(list(claimed))
         assert [one.id for _, one in await disk.claim(10)] == named(sent)
