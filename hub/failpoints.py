@@ -22,7 +22,7 @@ POINTS: Final = (
     "relay.before_publish",  # claimed from the outbox
     "relay.after_confirm",  # on the bus, and still in the outbox
     "worker.after_receive",  # a batch is in hand
-    "worker.before_effect",  # decoded
+    "worker.before_effect",  # decoded; what is raised here is the handler's own error, and planned as one
     "worker.after_effect",  # committed, not settled
     "worker.after_retry_publish",  # the copy is confirmed, the original not acknowledged
     "worker.after_settle",

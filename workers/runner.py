@@ -159,7 +159,6 @@ class Runner:
         events = [event for _, event in decoded]
         now = self._clock()
         self._reached = min((_receipt(event, now) for event in events), default=now)
-        failpoints.hit("worker.before_effect")
         try:
             failures = await self._handle(events) if events else {}
         except StoreUnavailable as error:
@@ -196,6 +195,7 @@ class Runner:
         pauses = _pauses()
         while True:
             try:
+                failpoints.hit("worker.before_effect")
                 return await self.worker.handle(events)
             except StoreUnavailable as error:
                 if self._stopping.is_set():

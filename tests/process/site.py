@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -64,10 +65,18 @@ class Site:
             base[name] = {**base.get(name, {}), **table}
         (self.directory / "trunkline.toml").write_text(_toml(base))
 
-    def start(self, *command: str, **variables: str) -> psutil.Popen:
-        """Starts ``trunkline COMMAND`` in the directory; what it says goes to a file."""
+    def start(self, *command: str, listener: socket.socket | None = None, **variables: str) -> psutil.Popen:
+        """Starts ``trunkline COMMAND`` in the directory; what it says goes to a file.
+
+        A listener is handed over as systemd does: as file descriptor 3, and said so in the environment.
+        """
+        words = [sys.executable, "-m", "hub", *command]
+        if listener is not None:
+            words = ["bash", "-c", f'exec "$@" 3<&{listener.fileno()}', "bash", *words]
+            variables = variables | {"LISTEN_FDS": "1"}
         process = spawn(
-            [sys.executable, "-m", "hub", *command],
+            words,
+            fds=() if listener is None else (listener.fileno(),),
             directory=self.directory,
             env={name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")} | variables,
             log=self.log(len(self.started)),
@@ -180,7 +189,9 @@ class Load:
         seed: of its calls.
     """
 
-    def __init__(self, url: str, *, seed: int, calls: int = 5000, rate: float | None = None) -> None:
+    def __init__(
+        self, url: str, *, seed: int, calls: int = 5000, rate: float | None = None, concurrency: int = 24
+    ) -> None:
         self.accepted: set[str] = set()
         self.statuses: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
@@ -188,7 +199,7 @@ class Load:
         self.report: Report | None = None
         self.seed = seed
         self._url = url
-        self._calls, self._rate = calls, rate
+        self._calls, self._rate, self._concurrency = calls, rate, concurrency
         self._enough = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -233,7 +244,9 @@ class Load:
 
     async def _call(self) -> None:
         made = takewhile(lambda _: not self._enough, calls(["all"], seed=self.seed, count=self._calls, target=TARGET))
-        self.report = await play(stream(made), self._url, rate=self._rate, concurrency=24, on_result=self._enter)
+        self.report = await play(
+            stream(made), self._url, rate=self._rate, concurrency=self._concurrency, on_result=self._enter
+        )
         self._news.set()
 
     def _enter(self, result: Result) -> None:

@@ -73,10 +73,12 @@ def spawn(
     log: Path,
     user: str | None = None,
     at_the_end: signal.Signals = signal.SIGKILL,
+    fds: Sequence[int] = (),
 ) -> psutil.Popen:
     """Start a process of which nothing is left once the tests have ended, in whatever way.
 
-    `at_the_end` is the signal that makes it tidy up (shared memory, say) if the tests do not stop it themselves.
+    `at_the_end` is the signal that makes it tidy up (shared memory, say) if the tests do not stop it themselves; `fds`
+    are descriptors of ours that it gets under their numbers.
     """
     with log.open("ab") as output:
         process = psutil.Popen(
@@ -90,6 +92,7 @@ def spawn(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=fds,
         )
     _guard().watch(f"process {process.pid} {at_the_end.value}")
     return process
