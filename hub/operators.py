@@ -1,4 +1,4 @@
-"""The operator verbs over HTTP: ``/v1/dead-letters`` and ``/v1/quarantine``.
+"""The operator verbs over HTTP: ``/v1/dead-letters``, ``/v1/quarantine`` and ``/v1/replay``.
 
 What is chosen by a filter is only named unless ``"dry_run": false`` says otherwise; what is named by its id is done.
 """
@@ -6,6 +6,7 @@ What is chosen by a filter is only named unless ``"dry_run": false`` says otherw
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -13,9 +14,12 @@ from aiohttp import web
 
 from hub.answers import BadRequest, error, limit_of, page, reply, uuid_of, whole
 from hub.disk import Narrow
-from hub.operating import dead_letters, quarantine
+from hub.errors import NotDurable
+from hub.events import moment
+from hub.operating import dead_letters, quarantine, replay
 from hub.operating.dead_letters import DeadLetters, Filter
 from hub.operating.quarantine import Quarantine
+from hub.operating.replay import Replay, Wanted
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Routes = dict[tuple[str, str], Handler]
@@ -23,6 +27,7 @@ Routes = dict[tuple[str, str], Handler]
 _DEFAULT_BATCH: Final = 1000
 _LETTER_FILTER: Final = ("reason", "vendor", "source", "type")
 _REQUEST_FILTER: Final = ("source", "reason")
+_EVENT_FILTER: Final = ("call", "vendor", "source", "type", "since", "until")
 _CURSOR_PARTS: Final = 2
 
 
@@ -135,6 +140,41 @@ class QuarantineRoutes:
         return reply(report.shown())
 
 
+class ReplayRoutes:
+    """``/v1/replay``."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def routes(self) -> Routes:
+        """Handlers by method and path."""
+        return {("POST", "/v1/replay"): self.act}
+
+    async def act(self, request: web.Request) -> web.Response:
+        """``POST /v1/replay``: the answer comes when all of it is done; ``next`` is where to go on."""
+        asked = await _Asked.of(request, ("worker", "queue", "rate", "again", "after"), _EVENT_FILTER)
+        try:
+            target = self._replay.target(asked.text("worker"), asked.text("queue"))
+        except ValueError as wrong:
+            raise BadRequest(str(wrong)) from None
+        after = whole(asked.text("after") or "0")
+        if after is None:
+            raise BadRequest("after is not the next of an earlier answer")
+        try:
+            report = await self._replay.run(
+                target,
+                asked.wanted(),
+                after=after,
+                limit=asked.limit(replay.MOST),
+                rate=asked.rate(),
+                again=asked.flag("again", default=False),
+                dry_run=asked.dry_run(),
+            )
+        except NotDurable as trouble:  # most often a queue that is not there: say so
+            return error(503, str(trouble))
+        return reply(report.shown(), 503 if report.problem else 200)
+
+
 class _Asked:
     """The JSON body of a verb, taken apart; every complaint is BadRequest."""
 
@@ -179,6 +219,21 @@ class _Asked:
             raise BadRequest(f"filter is not understood, expected texts for any of {', '.join(self._filters)}")
         return {name: given.get(name) for name in self._filters}
 
+    def wanted(self) -> Wanted:
+        """Which events; a replay's ids or filter."""
+        ids, given = self.ids(), self.filter()
+        if ids is not None and len(ids) > replay.MOST:
+            raise BadRequest(f"ids are {len(ids)}, expected {replay.MOST} at most")
+        return Wanted(
+            ids,
+            given["call"],
+            given["vendor"],
+            given["source"],
+            given["type"],
+            since=self._moment("since", given["since"]),
+            until=self._moment("until", given["until"]),
+        )
+
     def limit(self, most: int) -> int:
         limit = self._body.get("limit", most if "ids" in self._body else _DEFAULT_BATCH)
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= most:
@@ -194,10 +249,20 @@ class _Asked:
         return float(rate)
 
     def dry_run(self) -> bool:
-        dry_run = self._body.get("dry_run", "filter" in self._body)
-        if not isinstance(dry_run, bool):
-            raise BadRequest("dry_run is neither true nor false")
-        return dry_run
+        return self.flag("dry_run", default="filter" in self._body)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self._body.get(name, default)
+        if not isinstance(value, bool):
+            raise BadRequest(f"{name} is neither true nor false")
+        return value
+
+    @staticmethod
+    def _moment(name: str, text: str | None) -> datetime | None:
+        try:
+            return None if text is None else moment(text)
+        except ValueError:
+            raise BadRequest(f"{name} is {str(text)[:40]!r}, expected a time like 2026-11-20T09:15:30Z") from None
 
 
 def _read(cursor: str | None) -> tuple[str, str] | None:

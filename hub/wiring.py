@@ -27,7 +27,8 @@ from hub.health import Health, Part, exposition
 from hub.ingress import Gate, Ingress
 from hub.operating.dead_letters import DeadLetters
 from hub.operating.quarantine import Quarantine
-from hub.operators import DeadLetterRoutes, QuarantineRoutes
+from hub.operating.replay import Replay, Target
+from hub.operators import DeadLetterRoutes, QuarantineRoutes, ReplayRoutes
 from hub.ports import Bus, Store, Vendor
 from hub.store.sql import SqlStore
 from hub.store.upgrade import pending, upgrade
@@ -114,6 +115,14 @@ def make_gates(settings: Settings) -> dict[str, Gate]:
 def worker_queues(store: Store, bus: Bus) -> dict[str, str]:
     """Every worker's name with its queue's."""
     return {name: make(store, bus).runner.worker.queue.name for name, make in WORKERS.items()}
+
+
+def replay_targets(store: Store, bus: Bus) -> dict[str, Target]:
+    """Every worker by its name, as one that events can be published again for."""
+    workers = [make(store, bus).runner.worker for make in WORKERS.values()]
+    return {
+        worker.name: Target.of_worker(worker.name, worker.queue, repeatable=worker.inbox is None) for worker in workers
+    }
 
 
 def sqlite_path(url: str) -> Path:
@@ -286,11 +295,14 @@ class Process:
     def _api(self, quarantine: Quarantine) -> Api:
         token = self.settings.admin.token
         letters = DeadLetters(self.bus, worker_queues(self.store, self.bus))
+        replay = Replay(self.bus, self.store, replay_targets(self.store, self.bus))
         return Api(
             self.store,
             token.get_secret_value() if token else None,
             ledger=self.ledger,
-            more=DeadLetterRoutes(letters).routes() | QuarantineRoutes(quarantine).routes(),
+            more=DeadLetterRoutes(letters).routes()
+            | QuarantineRoutes(quarantine).routes()
+            | ReplayRoutes(replay).routes(),
         )
 
     async def ledger(self) -> Mapping[str, Any]:

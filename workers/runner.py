@@ -20,7 +20,7 @@ from hub import failpoints, metrics, retry
 from hub.calls.facts import received_at
 from hub.errors import BusClosed, NotDurable, StoreUnavailable, Undecodable
 from hub.events import Event, to_event
-from hub.ports import Ack, Bus, DeadLetter, Delivery, Outcome, QueueSpec, Retry, Snooze, Subscription
+from hub.ports import Ack, Bus, DeadLetter, Delivery, Inbox, Outcome, QueueSpec, Retry, Snooze, Subscription
 
 _PATIENCE: Final = 15.0  # seconds that a stopping worker gives the batch in hand
 _IDLE: Final = 0.1  # seconds without a delivery after which the queue counts as empty
@@ -46,6 +46,8 @@ class Worker:
         handle: what it does with a batch.
         batch: events in one call of ``handle`` at most.
         prefetch: deliveries in hand at most; more than ``batch`` keeps the next batch ready while one is handled.
+        inbox: of a worker whose effect must not be repeated: where its handler notes the events that it has had it for.
+            These are not handed over any more, unless an operator wants them again. None: the effect may be repeated.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Worker:
     handle: Handler
     batch: int = 1
     prefetch: int = 20
+    inbox: Inbox | None = None
 
 
 class Runner:
@@ -196,13 +199,26 @@ class Runner:
         while True:
             try:
                 failpoints.hit("worker.before_effect")
-                return await self.worker.handle(events)
+                due = await self._due(events)
+                return await self.worker.handle(due) if due else {}
             except StoreUnavailable as error:
                 if self._stopping.is_set():
                     raise
                 await self._pause(next(pauses), error)
             except Exception as error:  # noqa: BLE001  whatever a handler raises is planned by its name
                 return await self._one_by_one(events, error)
+
+    async def _due(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Those whose effect is still to be had.
+
+        Not replays alone are looked up: a letter that is requeued after its event was replayed must not do it twice.
+        """
+        if self.worker.inbox is None:
+            return events
+        done = await self.worker.inbox.done(self.worker.name, [event.id for event in events if not event.again])
+        if done:
+            _log.info("worker.skipped", worker=self.worker.name, event_ids=sorted(done))
+        return [event for event in events if event.again or event.id not in done]
 
     async def _pause(self, seconds: float, error: Exception) -> None:
         """Waits, or is stopped."""

@@ -154,11 +154,34 @@ def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[M
     deliveries = [
         (message, queue) for message, one in zip(ids, messages, strict=True) for queue in routes.queues(one.routing_key)
     ]
-    queues = {queue for _, queue in deliveries}
-    if not queues.isdisjoint(routes.ordered):
-        deliveries = _line_up(connection, routes, dict(zip(ids, messages, strict=True)), deliveries)
+    _lay(connection, routes, dict(zip(ids, messages, strict=True)), deliveries)
+    return {queue for _, queue in deliveries}
+
+
+def send(connection: sqlite3.Connection, routes: Routes, name: str, messages: Sequence[Message]) -> int:
+    """Stores messages in their order, in one queue; returns its row. Raises NotDurable where there is none."""
+    queue = queue_id(connection, name)
+    routes.refresh(connection)
+    ids = _keep(connection, messages)
+    _lay(connection, routes, dict(zip(ids, messages, strict=True)), [(message, queue) for message in ids])
+    return queue
+
+
+def _keep(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[int]:
+    rows = [(one.routing_key, orjson.dumps(one.headers), one.body) for one in messages]
+    return _insert(connection, "INSERT INTO messages (routing_key, headers, body) VALUES ", rows)
+
+
+def _lay(
+    connection: sqlite3.Connection,
+    routes: Routes,
+    messages: Mapping[int, Message],
+    deliveries: Sequence[tuple[int, int]],
+) -> None:
+    """Stores the deliveries of messages."""
+    if any(queue in routes.ordered for _, queue in deliveries):
+        deliveries = _line_up(connection, routes, messages, deliveries)
     _insert(connection, "INSERT INTO deliveries (message, queue) VALUES ", deliveries)
-    return queues
 
 
 def _line_up(
@@ -180,19 +203,6 @@ def _line_up(
         _insert(connection, ordered_rows.JOIN, rows)
         ordered_rows.advance(connection, queue, {row[2] for row in rows})
     return others
-
-
-def send(connection: sqlite3.Connection, name: str, messages: Sequence[Message]) -> int:
-    """Stores messages in their order, in one queue; returns its row. Raises NotDurable where there is none."""
-    queue = queue_id(connection, name)
-    deliveries = [(message, queue) for message in _keep(connection, messages)]
-    _insert(connection, "INSERT INTO deliveries (message, queue) VALUES ", deliveries)
-    return queue
-
-
-def _keep(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[int]:
-    rows = [(one.routing_key, orjson.dumps(one.headers), one.body) for one in messages]
-    return _insert(connection, "INSERT INTO messages (routing_key, headers, body) VALUES ", rows)
 
 
 def _insert(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]]) -> list[int]:

@@ -87,7 +87,8 @@ class SqliteBus:
     async def send(self, queue: str, messages: Sequence[Message]) -> None:
         """Returns when the messages are synced to the disk in that queue. Raises NotDurable."""
         if messages:
-            self.committed({await self.journal.run(partial(rows.send, name=queue, messages=tuple(messages)))})
+            sending = partial(rows.send, routes=self._routes, name=queue, messages=tuple(messages))
+            self.committed({await self.journal.run(sending)})
 
     def subscribe(self, queue: str, prefetch: int) -> "SqliteSubscription":
         """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""

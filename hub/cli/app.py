@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from hub.cli import checks, configuration, dead, outbox, quarantine, reading, serving, simulating, vendor
+from hub.cli import checks, configuration, dead, outbox, quarantine, reading, replay, serving, simulating, vendor
 from hub.cli.shared import State
 from hub.errors import ConfigurationError, TrunklineError
 
@@ -39,6 +39,7 @@ app.command("simulate")(simulating.simulate)
 app.command("calls")(reading.calls)
 app.command("explain")(reading.explain)
 app.command("doctor")(checks.doctor)
+app.command("replay")(replay.replay)
 app.add_typer(dead.app, name="dead")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(outbox.app, name="outbox")

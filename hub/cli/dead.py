@@ -20,6 +20,7 @@ from hub.cli.operating import (
     dump,
     either,
     opened_bus,
+    positive,
     settings_of,
     show as show_table,
     summary,
@@ -95,8 +96,7 @@ def requeue(
     as_json: Json = False,
 ) -> None:
     """Put dead letters back into their work, as if nothing had happened. Without IDs a dry run, unless --yes."""
-    if rate is not None and not rate > 0:
-        raise ConfigurationError(f"--rate: found {rate}; expected more than 0")
+    positive(rate)
     order = _Order("requeue", ids, Filter(reason, vendor, source, kind), worker, limit, rate)
     order.carry_out(settings_of(context), yes=yes, dry_run=dry_run, as_json=as_json)
 

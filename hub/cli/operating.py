@@ -1,4 +1,4 @@
-"""What ``trunkline dead`` and ``trunkline quarantine`` share: opening what the hub has open, choosing, telling."""
+"""What ``trunkline dead``, ``quarantine`` and ``replay`` share: opening what the hub has open, choosing, telling."""
 
 import asyncio
 import logging
@@ -66,6 +66,12 @@ def existing(path: Path, key: str) -> None:
         raise ConfigurationError(f"{key}: found no file {path}; expected the hub's own, on the machine where it runs")
 
 
+def positive(rate: float | None) -> None:
+    """Raises ConfigurationError for a rate at which nothing would ever be done."""
+    if rate is not None and not rate > 0:
+        raise ConfigurationError(f"--rate: found {rate}; expected more than 0")
+
+
 def either(ids: Sequence[str] | None, filters: Iterable[str | None]) -> None:
     """Raises ConfigurationError where both are given: which of them is meant?"""
     if ids and any(filters):
@@ -74,9 +80,10 @@ def either(ids: Sequence[str] | None, filters: Iterable[str | None]) -> None:
 
 @contextmanager
 def bar(verb: str) -> Iterator[Tell]:
-    """A progress bar on stderr, once there is progress to tell."""
+    """A progress bar on stderr, once there is progress to tell and a terminal to tell it on."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(verb, total=None, visible=False)
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 

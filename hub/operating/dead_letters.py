@@ -1,11 +1,9 @@
 """The dead letters of every worker: listed, shown, put back into their work, discarded."""
 
-import asyncio
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any, Final, Literal
 
 import orjson
@@ -13,6 +11,7 @@ import structlog
 
 from hub.errors import NotDurable
 from hub.events import timestamp
+from hub.operating.pace import Pace
 from hub.ports import Bus, Dead
 
 MOST: Final = 10_000
@@ -215,10 +214,9 @@ class DeadLetters:
 
     async def _carry_out(self, report: Report, queue: str, rate: float | None, progress: Progress | None) -> None:
         do = {"requeue": self._bus.requeue, "discard": self._bus.discard}[report.verb]
-        began = monotonic()
-        for names, count in _slices(report.ids, rate):
-            if rate is not None:
-                await asyncio.sleep(began + report.done / rate - monotonic())
+        pace = Pace(rate, _TOGETHER)
+        for names, count in _slices(report.ids, pace.step):
+            await pace.turn(report.done)
             try:
                 report.done += await do(queue, names, count)
             except NotDurable as error:
@@ -228,10 +226,9 @@ class DeadLetters:
                 progress(report.done, len(report.ids))
 
 
-def _slices(ids: Sequence[str], rate: float | None) -> list[tuple[list[str], int]]:
+def _slices(ids: Sequence[str], step: int) -> list[tuple[list[str], int]]:
     """The ids, some at a time, with how many letters they are: an event may have died twice."""
     count = Counter(ids)
-    step = _TOGETHER if rate is None else max(1, min(_TOGETHER, int(rate / 2)))  # twice a second
     names = list(count)
     parts = [names[at : at + step] for at in range(0, len(names), step)]
     return [(part, sum(count[name] for name in part)) for part in parts]

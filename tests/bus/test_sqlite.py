@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.contract.buses import eventually, message, publish, receive
 
 WORK = QueueSpec("trunkline.work", ("call.#",))
 OTHER = QueueSpec("trunkline.other", ("#",))
+ORDERED = QueueSpec("trunkline.lines", ("recording.#",), ordered=True)
 
 
 @pytest.fixture
@@ -48,6 +50,19 @@ async def test_a_message_is_stored_once_and_goes_with_its_last_delivery(bus: Sql
         (delivery,) = await receive(subscription, 1)
         await subscription.settle([(delivery, Ack())])
         assert (count(path, "messages"), count(path, "deliveries")) == (left, left)
+
+
+async def test_what_is_sent_to_an_ordered_queue_stands_in_its_calls_line(bus: SqliteBus) -> None:
+    await bus.declare([ORDERED])
+    first = message()
+    second = replace(message(), headers={**message().headers, "ce-subject": first.headers["ce-subject"]})
+    await bus.send(ORDERED.name, [first])
+    await bus.send(ORDERED.name, [second, other := message()])
+    subscription = bus.subscribe(ORDERED.name, 10)
+    head, beside = await receive(subscription, 2)
+    assert [head.message, beside.message] == [first, other]
+    await subscription.settle([(head, Ack())])
+    assert [one.message for one in await receive(subscription, 1)] == [second]
 
 
 async def test_a_dead_letter_keeps_its_message(bus: SqliteBus, path: Path) -> None:

@@ -1,4 +1,3 @@
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,13 +5,16 @@ import pytest
 
 from tests.cli.command import trunkline
 from tests.cli.served import Served, up
+from tests.servers.processes import new_directory, remove_directory
 
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
     """One for all of them: a start takes seconds."""
-    with tempfile.TemporaryDirectory(prefix="trunkline-up-") as name, up(Path(name)) as hub:
+    directory = new_directory("up")
+    with up(directory) as hub:
         yield hub
+    remove_directory(directory)
 
 
 @pytest.fixture

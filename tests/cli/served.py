@@ -1,9 +1,7 @@
 """``trunkline up``, started in an empty directory as a newcomer would."""
 
 import asyncio
-import os
 import signal
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -15,10 +13,12 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import orjson
+import psutil
 
 from tests.cli.command import Said, clean_environment, trunkline
 from tests.hub import until
 from tests.servers.ports import free_port, release_port
+from tests.servers.processes import alive, kill, spawn
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,28 +74,25 @@ def up(directory: Path, *command: str, **environment: str) -> Iterator[Served]:
     port = free_port()
     hub = Served(directory, port, directory / "stdout", directory / "stderr")
     variables = {"PYTHONPATH": str(ROOT), "TRUNKLINE_HTTP__PORT": str(port), "TRUNKLINE_CALLS__SETTLE": "0.2"}
-    with hub.stdout.open("wb") as out, hub.stderr.open("wb") as err:
-        process = subprocess.Popen(
-            [*(command or (sys.executable, "-m", "hub")), "up"],
-            cwd=directory,
-            env=clean_environment(variables | environment),
-            stdout=out,
-            stderr=err,
-        )
+    process = spawn(
+        [*(command or (sys.executable, "-m", "hub")), "up"],
+        directory=directory,
+        env=clean_environment(variables | environment),
+        log=hub.stderr,
+        out=hub.stdout,
+    )
     try:
         asyncio.run(until(lambda: _ready(hub, process), within=60))
         yield hub
-        os.kill(process.pid, signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0, hub.stderr.read_text()
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        kill(process)
         release_port(port)
 
 
-async def _ready(hub: Served, process: "subprocess.Popen[bytes]") -> bool:
-    assert process.poll() is None, hub.stderr.read_text()
+async def _ready(hub: Served, process: psutil.Popen) -> bool:
+    assert alive(process), hub.stderr.read_text()
     try:
         with await asyncio.to_thread(urlopen, f"{hub.url}/readyz", timeout=5) as answer:
             return bool(orjson.loads(answer.read())["status"] == "ok")

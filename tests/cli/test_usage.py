@@ -14,6 +14,7 @@ from tests.servers.ports import free_port, release_port
 COMMANDS = (
     *("up", "ingress", "worker", "init", "simulate", "calls", "explain", "doctor"),
     *("dead list", "dead show", "dead requeue", "dead discard"),
+    "replay",
     *("quarantine list", "quarantine show", "quarantine retry", "quarantine discard"),
     *("vendor url", "vendor verify", "vendor test", "config show", "config schema", "db upgrade"),
 )

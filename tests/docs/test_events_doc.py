@@ -22,7 +22,7 @@ from hub.bus.rabbitmq import RabbitBus
 from hub.bus.topology import COMMON, LADDER, dead_queue, retry_queue
 from hub.calls import PROMISED, Folded, Timing, fold, resealed_event, seal, sealed_event
 from hub.config import Calls
-from hub.events import Event, moment, to_message
+from hub.events import REPLAY, Event, moment, to_message
 from hub.ports import Callback, Vendor
 from hub.vendors.focalscope.callbacks import VERBS as FOCALSCOPE_VERBS, FocalScope
 from hub.vendors.infocaller.callbacks import VERBS as INFOCALLER_VERBS, Infocaller
@@ -232,7 +232,7 @@ def test_the_queues_are_those_that_are_declared() -> None:
     assert re.findall(r"\d+", rows[2][2]) == [str(seconds) for seconds in LADDER]
     assert names[3] in {part.name for part in COMMON}
     added = set(re.findall(r"`(x-trunkline-[a-z-]+)`", DOC))
-    assert added == {wire.ATTEMPT, wire.REASON, wire.ROUTING_KEY, wire.DIED_AT, wire.HISTORY}
+    assert added == {wire.ATTEMPT, wire.REASON, wire.ROUTING_KEY, wire.DIED_AT, wire.HISTORY, REPLAY}
 
 
 # --- programs --------------------------------------------------------------------------------------------------------

@@ -71,16 +71,18 @@ def spawn(
     directory: Path,
     env: Mapping[str, str],
     log: Path,
+    out: Path | None = None,
     user: str | None = None,
     at_the_end: signal.Signals = signal.SIGKILL,
     fds: Sequence[int] = (),
 ) -> psutil.Popen:
     """Start a process of which nothing is left once the tests have ended, in whatever way.
 
+    What it says goes to `log`, or, of its standard output, to `out`.
     `at_the_end` is the signal that makes it tidy up (shared memory, say) if the tests do not stop it themselves; `fds`
     are descriptors of ours that it gets under their numbers.
     """
-    with log.open("ab") as output:
+    with log.open("ab") as output, (out or log).open("ab") as said:
         process = psutil.Popen(
             [str(word) for word in command],
             cwd=directory,
@@ -89,7 +91,7 @@ def spawn(
             group=user,
             extra_groups=None if user is None else [],
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=said,
             stderr=output,
             start_new_session=True,
             pass_fds=fds,
