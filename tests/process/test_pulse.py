@@ -12,8 +12,7 @@ from tests.process.site import Load, site
 async def test_a_blocked_event_loop_is_told_and_costs_no_callback(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         here.configure()
-        blocks = {"TRUNKLINE_TEST": "1", "TRUNKLINE_FAILPOINTS": "ingress.after_read=sleep(1.5):1/30"}
-        here.start("up", **blocks)
+        here.start("up", TRUNKLINE_TEST="1", TRUNKLINE_FAILPOINTS="ingress.after_read=sleep(1.5):1/30")
         await here.ready()
         async with Load(here.url, seed=9, calls=20) as load:
 
