@@ -6,6 +6,8 @@
 - A URL too long to be read at all is 414 like every other too long one.
 - While the process drains, the body of a request in hand is read to its end: aiohttp stops reading, and its sender
   waits for an answer that never comes.
+- While the process drains, a connection that is kept alive may send one more request, whose answer ends it: aiohttp
+  closes it at once, and what was on its way is reset.
 - A connection that does not finish its header within ten seconds is closed: aiohttp waits for as long as it lasts.
 """
 
@@ -28,6 +30,8 @@ from hub.errors import ConfigurationError
 MAX_BODY: Final = 1024 * 1024
 _KEEP_ALIVE: Final = 30.0
 _DRAIN: Final = 10.0
+_LAST_REQUEST: Final = 1.0  # seconds
+_LOOK: Final = 0.02
 _BACKLOG: Final = 1024
 _log = structlog.get_logger("process")
 _PATIENCE: Final = 10.0
@@ -176,5 +180,19 @@ async def _drained(runner: web.AppRunner, ingress: Drains) -> None:
     try:
         async with asyncio.timeout(_DRAIN):
             await ingress.drained()
+            await _last_requests(runner)
+            await ingress.drained()
     except TimeoutError:
         _log.warning("process.requests_abandoned", requests=ingress.in_hand)
+
+
+async def _last_requests(runner: web.AppRunner) -> None:
+    """Gives each connection that is kept alive time for one more request, whose answer ends it.
+
+    What a busy client has sent by now may lie unread in the kernel: closed at once, it would be reset, and a vendor
+    does not repeat it.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _LAST_REQUEST
+    while runner.server is not None and runner.server.connections and loop.time() < until:  # noqa: ASYNC110  no event
+        await asyncio.sleep(_LOOK)

@@ -150,9 +150,10 @@ async def running(
     if task.done():
         waiting.cancel()
         await task
-    async with ClientSession() as session:
-        try:
-            yield Hub(process, session)
-        finally:
-            process.stop()
-            await task
+    session = ClientSession()
+    try:
+        yield Hub(process, session)
+    finally:
+        await session.close()  # for a connection that is kept alive a drain waits a second
+        process.stop()
+        await task

@@ -35,7 +35,13 @@ async def test_a_drained_process_answers_what_it_has_in_hand_and_hands_back_what
     here: Site, amqp_url: str, postgres_url: str
 ) -> None:
     probes = here.spare[0]
-    here.configure(bus={"url": amqp_url}, store={"url": postgres_url}, calls={"gap_after": 20}, worker={"port": probes})
+    here.configure(
+        bus={"url": amqp_url},
+        store={"url": postgres_url},
+        calls={"gap_after": 20},
+        worker={"port": probes},
+        outbox={"hedge": 20, "share": 0},  # what the outbox takes too comes twice, and no worker is to blame
+    )
     repeated = 0
     with prefork.bind("127.0.0.1", here.port) as listener:
         async with keeper(here, "ingress", listener=listener) as ingress, keeper(here, "worker", "persistence") as one:
@@ -54,7 +60,7 @@ async def test_a_drained_process_answers_what_it_has_in_hand_and_hands_back_what
             made = await account("G20 SIGTERM under load", here, load, planned=2 * DRAINS, injected=len(drained))
     assert set(made.statuses) == {"200"}
     assert (made.refused, made.unanswered) == (0, 0)
-    assert made.resets <= CONNECTIONS * DRAINS
+    assert made.resets <= DRAINS  # of a connection that was silent for a second, and not in the next moment
     assert repeated == 0  # what was handled was acknowledged: nothing came back but what nobody had begun
 
 

@@ -4,15 +4,18 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import Final
 
+import orjson
 import psutil
 import pytest
 
 from hub.simulator.driver import percentiles
+from tests.disk.line import Line
 from tests.faults.closing import CONNECTIONS, account
 from tests.faults.keeper import KILLED
 from tests.faults.scale import at
@@ -87,6 +90,39 @@ async def test_a_long_outage_of_the_broker_and_a_killed_ingress_meanwhile_cost_n
     assert drained > filled
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("down", ["database", "broker and database"])
+async def test_started_without_its_servers_the_hub_accepts_at_once_and_hands_over_when_they_come(
+    here: Site, amqp_url: str, postgres_url: str, down: str
+) -> None:
+    async with Line(amqp_url) as broker, Line(postgres_url) as database:
+        lines = [line for line, name in ((broker, "broker"), (database, "database")) if name in down]
+        for line in lines:
+            await line.cut()
+        here.configure(bus={"url": broker.url}, store={"url": database.url}, calls={"gap_after": 20})
+        here.start("ingress")
+        here.start("worker", "persistence")
+        await here.ready()
+        assert _seconds_to_serve(here) < 2
+        async with Load(here.url, seed=111, calls=25) as load:
+            await load.ends()
+        assert set(load.statuses) == {200}
+        assert (await here.get("/v1/calls"))[0] == 503
+        assert all(line.refused for line in lines)
+        if broker.refused:
+            await until(lambda: _is(_rows(here) == len(load.accepted)), within=10)  # all of it, and nowhere else
+        mended = monotonic()
+        for line in lines:
+            await line.mend()
+        await until(lambda: _is(here.said(1, "bus.consuming")), within=60)
+        recovery = monotonic() - mended
+        made = await account(
+            f"I01 started without {down}", here, load, planned=len(lines), injected=len(lines), recoveries=[recovery]
+        )
+        assert (made.refused, made.resets, made.unanswered) == (0, 0, 0)
+        assert _rows(here) == 0
+
+
 @pytest.mark.timeout(_LONGEST)
 async def test_far_beyond_its_capacity_the_ingress_answers_200_or_503_in_bounded_time_and_bounded_memory(
     here: Site, amqp_url: str, postgres_url: str
@@ -101,7 +137,7 @@ async def test_far_beyond_its_capacity_the_ingress_answers_200_or_503_in_bounded
     quiet = ingress.memory_info().rss
     began = monotonic()
     async with Load(here.url, seed=110, calls=at(quick=1_200, full=12_000), concurrency=1_000) as load:
-        await until(lambda: _over(load), within=_LONGEST)
+        await until(lambda: _is(load.report), within=_LONGEST)
     seconds = monotonic() - began
     grown = (ingress.memory_info().rss - quiet) >> 20
     made = await account(
@@ -149,5 +185,12 @@ async def _until(moment: float) -> None:
     await asyncio.sleep(max(0.0, moment - monotonic()))
 
 
-async def _over(load: Load) -> bool:
-    return load.report is not None
+async def _is(so: object) -> bool:
+    return bool(so)
+
+
+def _seconds_to_serve(here: Site) -> float:
+    """From the first thing that the ingress said until it served."""
+    lines = [orjson.loads(line) for line in here.log(0).read_text().splitlines()]
+    [ready] = [line for line in lines if line["event"] == "process.ready"]
+    return (datetime.fromisoformat(ready["timestamp"]) - datetime.fromisoformat(lines[0]["timestamp"])).total_seconds()

@@ -9,7 +9,7 @@ from typing import Final
 import psutil
 import pytest
 
-from tests.faults.closing import CONNECTIONS, account
+from tests.faults.closing import account
 from tests.faults.keeper import keeper
 from tests.faults.scale import at
 from tests.hub import until
@@ -56,8 +56,7 @@ async def test_children_and_workers_restarted_in_turn_refuse_and_lose_nothing(
         made = await account("W21 rolling restarts", here, load, planned=RESTARTS, injected=well + lives)
     assert set(made.statuses) == {"200"}
     assert (made.refused, made.unanswered) == (0, 0)
-    # A vendor may write to a kept connection in the moment in which it is closed: HTTP has no answer to that.
-    assert made.resets <= CONNECTIONS * len(drained)
+    assert made.resets <= len(drained)  # one that was silent for a second, and not in the next moment
     assert made.ledger is not None
     assert made.ledger["callbacks"]["duplicate"] == 0
 
