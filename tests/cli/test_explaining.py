@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
 async def at_rest(hub: Hub) -> bool:
     """Whether nothing is on its way any more, the news of the seal neither."""
     books = (await hub.read("/v1/ledger"))["workers"]["persistence"]
-    return books["in_flight"] == 0 and books["settled"] >= 4
+    return bool(books["in_flight"] == 0 and books["settled"] >= 4)
 
 
 def lived(home: Path) -> list[str]:
