@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from hub.cli import checks, configuration, dead, outbox, quarantine, reading, replay, serving, simulating, vendor
+from hub.cli import (
+    checks,
+    configuration,
+    dead,
+    explaining,
+    outbox,
+    quarantine,
+    reading,
+    replay,
+    serving,
+    simulating,
+    vendor,
+)
 from hub.cli.shared import State
 from hub.errors import ConfigurationError, TrunklineError
 
@@ -37,7 +49,7 @@ app.command("worker")(serving.worker)
 app.command("init")(configuration.init)
 app.command("simulate")(simulating.simulate)
 app.command("calls")(reading.calls)
-app.command("explain")(reading.explain)
+app.command("explain")(explaining.explain)
 app.command("doctor")(checks.doctor)
 app.command("replay")(replay.replay)
 app.add_typer(dead.app, name="dead")

@@ -11,10 +11,13 @@ import typer
 
 from hub.cli.shared import run, state
 from hub.config import Settings
+from hub.disk import Narrow
 from hub.errors import ConfigurationError, NotDurable, StoreUnavailable, TrunklineError
-from hub.ports import Bus
+from hub.events import UNROUTED
+from hub.operating.quarantine import MOST
+from hub.ports import Bus, Depth
 from hub.store.upgrade import pending, upgrade
-from hub.wiring import make_bus, make_gates, make_store
+from hub.wiring import WORKERS, make_bus, make_disk, make_gates, make_store
 from workers.persistence import QUEUE
 
 db = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database's schema.")
@@ -71,14 +74,26 @@ async def _broker(settings: Settings) -> str:
 
 
 async def _bindings(settings: Settings) -> str:
+    """Declares the queues and bindings anew, which changes none that is there, and looks at what lies in them."""
+    specs = [make(make_store(settings), make_bus(settings)).runner.worker.queue for make in WORKERS.values()]
+
     async def measure(bus: Bus) -> str:
-        try:
-            depth = await bus.depth(QUEUE.name)
-        except NotDurable as error:
-            raise NotDurable(f"{error}; the ingress and the workers make it when they start") from None
-        return f"{QUEUE.name}: {depth.ready} ready, {depth.in_flight} in flight, {depth.dead} dead"
+        await bus.declare(specs)
+        depths = {spec.name: await bus.depth(spec.name) for spec in specs}
+        stray = await bus.depth(UNROUTED)
+        if count := stray.ready + stray.in_flight:
+            raise NotDurable(
+                f"{UNROUTED} has {count} events: no queue was bound to them when they came; "
+                f"the bindings are there now, move what lies there to {QUEUE.name}"
+            )
+        return "; ".join(_depth(name, depth) for name, depth in depths.items())
 
     return await _with_bus(settings, measure)
+
+
+def _depth(name: str, depth: Depth) -> str:
+    dead = f"{depth.dead} dead: trunkline dead list" if depth.dead else "none dead"
+    return f"{name}: {depth.ready} ready, {depth.in_flight} in flight, {dead}"
 
 
 async def _nothing(bus: Bus) -> str:
@@ -119,7 +134,22 @@ async def _disk(settings: Settings) -> str:
     total, _, free = shutil.disk_usage(directory)
     if free < settings.outbox.max_bytes or free < _LITTLE * total:
         raise ConfigurationError(f"outbox.path: {free >> 20} MiB are free on {directory}, expected room for the outbox")
-    return f"{free >> 20} MiB free for the outbox"
+    return "; ".join([f"{free >> 20} MiB free for the outbox", *await _kept(settings)])
+
+
+async def _kept(settings: Settings) -> list[str]:
+    """What an operator should know of the ingress's disk, where there is one here."""
+    if not settings.outbox.path.exists():
+        return []
+    disk = make_disk(settings)
+    await disk.start()
+    try:
+        waiting, quarantined = await disk.waiting(), len(await disk.find(Narrow(), MOST))
+    finally:
+        await disk.close()
+    notes = [f"{waiting} events wait in it for the bus"] if waiting else []
+    more = " or more" if quarantined == MOST else ""
+    return [*notes, f"{quarantined}{more} in quarantine: trunkline quarantine list"] if quarantined else notes
 
 
 def _existing(directory: Path) -> Path:

@@ -1,6 +1,5 @@
-"""``trunkline calls`` and ``trunkline explain``: the store, read."""
+"""``trunkline calls``: the store, read."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,10 +10,8 @@ from rich.table import Table
 
 from hub.cli.shared import run, state
 from hub.config import Settings
-from hub.ports import CallFilter, Store
+from hub.ports import CallFilter
 from hub.wiring import opened
-
-_PAGE = 500
 
 
 def calls(
@@ -29,11 +26,6 @@ def calls(
         run(_one(settings, call_id))
     else:
         run(_newest(settings, CallFilter(number=number), limit))
-
-
-def explain(context: typer.Context, call_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """One call's whole timeline: every event, in the order it was kept."""
-    run(_timeline(state(context).settings(), call_id))
 
 
 async def _one(settings: Settings, call_id: str) -> None:
@@ -59,32 +51,6 @@ async def _newest(settings: Settings, narrow: CallFilter, limit: int) -> None:
             (record.get("sealed") or {}).get("verdict", ""),
         )
     Console(width=None if Console().is_terminal else 200).print(table)
-
-
-async def _timeline(settings: Settings, call_id: str) -> None:
-    async with opened(settings) as store:
-        events = [event async for event in _events(store, _uuid(call_id))]
-    if not events:
-        typer.echo(f"trunkline: no call {call_id}", err=True)
-        raise typer.Exit(1)
-    table = Table("time", "received", "event", "leg", "id")
-    for event in events:
-        leg = event["data"].get("leg") or {}
-        name = event["type"].removeprefix("trunkline.").removesuffix(".v1")
-        who = " ".join(str(leg[part]) for part in ("role", "number", "id") if leg.get(part))
-        table.add_row(event["time"], event["data"].get("received_at", ""), name, who, event["id"])
-    Console(width=None if Console().is_terminal else 200).print(table)
-
-
-async def _events(store: Store, call_id: str) -> AsyncIterator[dict[str, Any]]:
-    after: str | None = None
-    while True:
-        page = await store.events(_PAGE, after, call_id)
-        for item in page.items:
-            yield orjson.loads(item)
-        after = page.next
-        if after is None:
-            return
 
 
 def _uuid(text: str) -> str:

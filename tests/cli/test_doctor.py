@@ -1,12 +1,25 @@
 """``trunkline doctor``: one line for each part, and 1 where any is bad."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from hub.cli import checks
+from hub.config import load
+from hub.disk import Refused
+from hub.events import UNROUTED
+from hub.ports import Bus, QueueSpec
+from hub.wiring import make_bus, make_disk
 from tests.cli.command import Said, edited, trunkline
 from tests.cli.served import Served
+from tests.cli.test_operating import bury, configured
+from tests.contract.buses import eventually, message
+
+T = TypeVar("T")
 
 PARTS = ["configuration", "broker", "database", "bindings", "disk"]
 
@@ -35,17 +48,88 @@ def test_a_sound_hub_is_ok_in_every_part_and_exits_0(served: Served) -> None:
     assert (said.status, said.err) == (0, "")
     assert set(verdicts(said).values()) == {"ok"}
     assert "2 sources that call back: line-900, desk" in said.lines[0]
-    assert "trunkline.persistence: " in said.lines[3]
+    assert said.lines[3].endswith("trunkline.persistence: 0 ready, 0 in flight, none dead")
+    assert said.lines[4].endswith(" MiB free for the outbox")
 
 
-def test_before_the_first_start_the_database_and_the_queue_are_missing(home: Path) -> None:
+def test_before_the_first_start_the_database_is_missing_and_the_queue_is_made(home: Path) -> None:
     said = trunkline("doctor", at=home)
     assert said.status == 1
-    assert set(bad(said)) == {"database", "bindings"}
+    assert set(bad(said)) == {"database"}
     assert "trunkline db upgrade" in bad(said)["database"]
+    assert "trunkline.persistence: 0 ready" in said.lines[3]
+
+
+@pytest.fixture(params=["sqlite", "rabbitmq"])
+def lived(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A hub's directory after its first start, over each bus."""
+    url = "" if request.param == "sqlite" else str(request.getfixturevalue("amqp_url"))
+    directory = configured(tmp_path, bus=url)
+    assert trunkline("db", "upgrade", at=directory).status == 0
+    return directory
+
+
+def test_dead_letters_are_told_and_are_no_fault(lived: Path) -> None:
+    bury(lived, [message(), message()])
+    said = trunkline("doctor", at=lived)
+    assert (said.status, bad(said)) == (0, {})
+    assert said.lines[3].endswith("trunkline.persistence: 0 ready, 0 in flight, 2 dead: trunkline dead list")
+
+
+def test_what_no_queue_was_bound_to_is_bad_and_the_binding_is_made(lived: Path) -> None:
+    strays = [message(), message()]
+
+    async def lose(bus: Bus) -> None:
+        await bus.declare([QueueSpec("my.app", ("agent.#",))])
+        await bus.publish(strays)
+
+        async def unrouted() -> bool:
+            return (await bus.depth(UNROUTED)).ready == 2
+
+        await eventually(unrouted)
+
+    with_bus(lived, lose)
+    said = trunkline("doctor", at=lived)
+    assert (said.status, set(bad(said))) == (1, {"bindings"})
     assert bad(said)["bindings"] == (
-        "there is no queue trunkline.persistence; the ingress and the workers make it when they start"
+        "trunkline.unrouted has 2 events: no queue was bound to them when they came; the bindings are there now, "
+        "move what lies there to trunkline.persistence"
     )
+
+    async def routed(bus: Bus) -> int:
+        await bus.publish([message()])
+        return (await bus.depth(UNROUTED)).ready
+
+    assert with_bus(lived, routed) == 2, "the doctor has mended it"
+
+
+def with_bus(directory: Path, use: Callable[[Bus], Awaitable[T]]) -> T:
+    """What is done with a bus on which nobody has declared anything."""
+
+    async def work() -> T:
+        bus = make_bus(load(directory / "trunkline.toml"))
+        await bus.start()
+        try:
+            return await use(bus)
+        finally:
+            await bus.close()
+
+    return asyncio.run(work())
+
+
+def test_what_waits_on_the_ingresss_disk_is_told_and_is_no_fault(lived: Path) -> None:
+    async def fill() -> None:
+        disk = make_disk(load(lived / "trunkline.toml"))
+        await disk.start()
+        await disk.keep([message(), message()])  # and the news of the quarantine
+        now = datetime.now(UTC)
+        await disk.quarantine(Refused("desk", "focalscope", "event", "", now, "GET", "/", None, (), b""))
+        await disk.close()
+
+    asyncio.run(fill())
+    said = trunkline("doctor", at=lived)
+    assert (said.status, bad(said)) == (0, {})
+    assert said.lines[4].endswith("; 3 events wait in it for the bus; 1 in quarantine: trunkline quarantine list")
 
 
 @pytest.mark.parametrize(

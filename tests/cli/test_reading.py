@@ -1,4 +1,4 @@
-"""``trunkline calls`` and ``explain``: the store, read beside a running hub."""
+"""``trunkline calls``: the store, read beside a running hub."""
 
 import asyncio
 from pathlib import Path
@@ -53,20 +53,8 @@ def test_calls_id_is_the_record_of_the_read_api(served: Served, record: dict[str
     assert orjson.loads(said.out) == served.read(f"/v1/calls/{CALL}") == record
 
 
-def test_explain_shows_every_event_of_a_call(served: Served, record: dict[str, Any]) -> None:
-    said = served.trunkline("explain", CALL)
-    assert (said.status, said.err) == (0, "")
-    timeline = served.read(f"/v1/calls/{CALL}/timeline")["items"]
-    for event in timeline:
-        assert event["id"] in said.out
-    for verb in ("started", "answered", "ended", "sealed"):
-        assert f"call.{verb}" in said.out
-    assert "911222333" in said.out
-
-
-@pytest.mark.parametrize("command", ["calls", "explain"])
-def test_an_unknown_call_ends_with_1_and_one_line(served: Served, command: str) -> None:
-    said = served.trunkline(command, UNKNOWN)
+def test_an_unknown_call_ends_with_1_and_one_line(served: Served) -> None:
+    said = served.trunkline("calls", UNKNOWN)
     assert (said.status, said.out, said.err) == (1, "", f"trunkline: no call {UNKNOWN}\n")
 
 

@@ -53,7 +53,6 @@ def test_wrong_usage_ends_with_2_and_one_line(words: str, home: Path) -> None:
         ("vendor url line-900 --event nope", "--event: found 'nope'; expected one of inicio, desvio_correcto, "),
         ("vendor url line-900 --event nope --bare", "--event: found 'nope'; expected one of inicio, "),
         ("calls nope", "'nope' is no call id; expected a UUID"),
-        ("explain nope", "'nope' is no call id; expected a UUID"),
     ],
 )
 def test_what_does_not_exist_ends_with_2_and_one_line(words: str, complaint: str, home: Path) -> None:
