@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hub.errors import ConfigurationError, NotDurable
 from hub.journal import EXIT_IO_ERROR, Journal, Write
+from tests.hub import until
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",)
@@ -219,6 +221,67 @@ async def test_many_that_open_a_new_file_at_once_make_its_schema_once(tmp_path: 
     assert len(await journals[0].run(texts)) == 5
     for journal in journals:
         await journal.close()
+
+
+async def test_a_file_that_somebody_holds_is_waited_for_and_the_wait_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    async with opened(path):
+        pass
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    more = (*SCHEMA, "ALTER TABLE notes ADD COLUMN mood TEXT")
+    journal = Journal(path, more, busy_timeout=0.1)
+    with capture_logs() as logs:
+        starting = asyncio.create_task(journal.start())
+
+        async def told_twice() -> bool:
+            return [log["event"] for log in logs].count("journal.waiting") >= 2
+
+        await until(told_twice)
+        assert not starting.done()
+        holder.close()
+        await starting
+    assert {log["reason"] for log in logs} == {"database is locked"}
+    await journal.run(partial(note, "a"))
+    await journal.close()
+
+
+async def test_a_start_that_waits_can_be_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    journal = Journal(path, SCHEMA, busy_timeout=0.05)
+    starting = asyncio.create_task(journal.start())
+    await asyncio.sleep(0)
+    thread = journal._thread
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert thread is not None
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+    assert not journal.state()[0]
+    holder.close()
+
+
+async def test_a_trigger_is_one_statement_of_a_migration(tmp_path: Path) -> None:
+    counted = """
+    CREATE TABLE count (n INTEGER); INSERT INTO count VALUES (0);
+    CREATE TRIGGER one_more AFTER INSERT ON notes BEGIN UPDATE count SET n = n + 1; UPDATE count SET n = n + 1; END;
+    CREATE TABLE last (x)
+    """
+    async with opened(tmp_path / "notes.db", migrations=(*SCHEMA, counted)) as journal:
+        await journal.run(partial(note, "a"))
+        assert await journal.run(lambda connection: connection.execute("SELECT n FROM count").fetchone()) == (2,)
+
+
+async def test_many_bytes_may_not_wait(tmp_path: Path) -> None:
+    async with opened(tmp_path / "notes.db", max_waiting_bytes=1000) as journal:
+        results = await asyncio.gather(
+            *(journal.run(partial(note, f"{n}"), 300) for n in range(6)), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [int] * 3 + [NotDurable] * 3
+        assert isinstance(await journal.run(partial(note, "huge"), 5000), int), "alone it may be as long as it likes"
 
 
 @pytest.mark.parametrize("damage", ["a directory", "no database", "below a file"])

@@ -16,9 +16,11 @@ QUEUE: Final = QueueSpec("trunkline.work", ("#",))
 ROOM: Final = 1 << 30
 
 
-async def open_disk(stack: AsyncExitStack, directory: Path, *, max_bytes: int = ROOM, share: int = ROOM) -> Disk:
+async def open_disk(
+    stack: AsyncExitStack, directory: Path, *, max_bytes: int = ROOM, share: int = ROOM, min_free: int = 0
+) -> Disk:
     """The disk of one ingress process; two on one directory share their file."""
-    disk = Disk(directory / "outbox.db", max_bytes=max_bytes, quarantine_bytes=share)
+    disk = Disk(directory / "outbox.db", max_bytes=max_bytes, quarantine_bytes=share, min_free_bytes=min_free)
     await disk.start()
     stack.push_async_callback(disk.close)
     return disk

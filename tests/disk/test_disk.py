@@ -1,8 +1,11 @@
 """The ingress's own disk keeps what it took, in its order, within its bounds."""
 
+import shutil
 import sqlite3
+import time
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -13,6 +16,7 @@ from hub.errors import NotDurable, QuarantineFull
 from hub.events import to_event
 from tests.contract.buses import message
 from tests.disk.support import fill, open_disk, refused
+from tests.hub import until
 
 FEW = 400_000
 
@@ -98,6 +102,90 @@ async def test_a_disk_that_is_closed_refuses(disk: Disk) -> None:
     assert not disk.state()[0]
     with pytest.raises(NotDurable):
         await disk.keep([message()])
+
+
+async def test_the_outbox_is_bounded_by_its_own_bytes_and_not_by_those_in_quarantine(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    disk = await open_disk(stack, tmp_path, max_bytes=FEW)
+    for n in range(40):
+        await disk.quarantine(refused(f"line-{n}", b"x" * 20_000))
+    assert disk.state() == (True, "")
+    assert len(await fill(disk)) > 5
+
+
+async def test_little_room_on_the_disk_is_left_to_it_and_taken_again_once_there_is_more(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [1 << 30]
+    asked = []
+
+    def usage(directory: Path) -> SimpleNamespace:
+        asked.append(directory)
+        return SimpleNamespace(free=free[0])
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    disk = await open_disk(stack, tmp_path, min_free=1 << 20)
+    await disk.keep([message()])
+    before = len(asked)
+    for _ in range(50):
+        await disk.keep([message()])
+    assert len(asked) - before < 50, "not for every commit"
+
+    free[0] = 1000
+    monkeypatch.setattr(module, "_LOOK_AT_THE_DISK", 0.0)
+    with pytest.raises(NotDurable, match="1000 bytes are free on its disk, 1048576 stay free"):
+        await disk.keep([message()])
+    with pytest.raises(NotDurable, match="bytes are free"):
+        await disk.quarantine(refused())
+    assert not disk.state()[0]
+    claimed = await disk.claim(10)
+    await disk.remove([seq for seq, _ in claimed])
+    assert await disk.waiting() == 41, "what is there can leave"
+
+    free[0] = 1 << 30
+    await disk.waiting()  # as the relay asks, every two seconds
+    assert disk.state() == (True, "")
+    await disk.keep([message()])
+
+
+async def test_a_claim_is_bounded_by_bytes_too(disk: Disk) -> None:
+    for size in (6 << 20, 1 << 20, 3 << 20, 10 << 20, 1):
+        await disk.keep([message(filler="x" * size)])
+    sizes = []
+    while claimed := await disk.claim(200):
+        sizes.append([len(one.body) >> 20 for _, one in claimed])
+    assert sizes == [[6, 1], [3], [10], [0]]
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+async def test_a_clock_that_jumps_a_day_neither_stalls_a_claim_nor_ends_it(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    monkeypatch.setattr(module, "_LEASE", 0.6)
+    one, other = [await open_disk(stack, tmp_path) for _ in range(2)]
+    await one.keep(sent := [message() for _ in range(4)])
+    claimed = await one.claim(2)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + jump)
+    assert [one for _, one in await other.claim(10)] == sent[2:], "they are still the first one's"
+    await one.remove([claimed[0][0]])
+
+    async def comes_back() -> bool:
+        return [one for _, one in await other.claim(1)] == [sent[1]]
+
+    await until(comes_back, within=5)
+
+
+async def test_a_claim_from_before_the_machines_last_start_is_none(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = await open_disk(stack, tmp_path)
+    await disk.keep(sent := [message()])
+    assert await disk.claim(1)
+    before = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: before() - 1000)
+    assert [one for _, one in await disk.claim(1)] == sent
 
 
 # --- quarantine ------------------------------------------------------------------------------------------------------

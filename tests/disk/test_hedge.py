@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
+import psutil
 import pytest
 from structlog.testing import capture_logs
 
@@ -23,6 +24,7 @@ from hub.ports import Bus, Depth
 from tests.contract.buses import depth_becomes, message
 from tests.disk.support import QUEUE, fill, named, on_the_bus, open_disk
 from tests.faults.proxy import Proxy
+from tests.faults.scale import at
 from tests.hub import until
 
 BOUND = 0.25
@@ -246,6 +248,126 @@ async def test_a_defect_on_the_way_to_the_bus_does_not_end_the_relay(tmp_path: P
     assert [log["reason"] for log in logs if log["event"] == "outbox.waiting"] == ["a defect"] * 2
     assert await on_the_bus(bus, 1) == named(sent)
     await bus.close()
+
+
+class Choosy(SqliteBus):
+    """A bus that does not take what says so, however it is asked."""
+
+    asked: Counter[str]
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        for one in messages:
+            self.asked[one.id] += 1
+            if b'"poison"' in one.body:
+                raise NotDurable("it is too large") if b'"large"' in one.body else TypeError("a header of no type")
+        await super().publish(messages)
+
+
+@pytest.fixture
+async def choosy(tmp_path: Path) -> AsyncIterator[Choosy]:
+    bus = Choosy(tmp_path / "bus.db", poll=0.5)
+    bus.asked = Counter()
+    await bus.start()
+    await bus.declare([QUEUE])
+    yield bus
+    await bus.close()
+
+
+async def test_what_the_bus_never_takes_stands_before_nobody_and_is_set_aside_with_its_reason(
+    choosy: Choosy, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedged, "_MOST_TRIES", 3)
+    monkeypatch.setattr(hedged, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(hedged, "_LOOK_AGAIN", 0.05)
+    poison = [message(poison="large"), message(poison="strange")]
+    good = [message(n=n) for n in range(300)]
+    await disk.keep([*good[:10], poison[0], *good[10:200], poison[1], *good[200:]])
+    with capture_logs() as logs:
+        async with at_work(Hedge(choosy, disk, bound=5, share=0)) as hedge:
+            assert set(await on_the_bus(choosy, 300)) == set(named(good))
+
+            async def set_aside() -> bool:
+                await hedge.publish([message()])  # the bus takes others: so it is not the bus
+                return len(await disk.damaged(10)) == 2
+
+            await until(set_aside, within=60)
+            await drained(disk)
+    assert {one.content["body"] for one in await disk.damaged(10)} == {one.body for one in poison}
+    assert [log["reason"] for log in logs if log["event"] == "outbox.set_aside"] in (
+        ["it is too large", "a header of no type"],
+        ["a header of no type", "it is too large"],
+    )
+    assert max(choosy.asked[one.id] for one in good) <= 3, "the others are not handed over again each time"
+
+
+async def test_while_the_bus_takes_nothing_at_all_nothing_is_set_aside(
+    choosy: Choosy, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedged, "_MOST_TRIES", 2)
+    monkeypatch.setattr(hedged, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(hedged, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(hedged, "_LONGEST_HOLD", 0.02)
+    await disk.keep([message(poison="large") for _ in range(5)])
+    async with at_work(Hedge(choosy, disk, bound=5, share=0)):
+
+        async def often() -> bool:
+            return sum(choosy.asked.values()) > 60
+
+        await until(often)
+    assert await disk.waiting() == 5
+    assert await disk.damaged(10) == []
+
+
+async def test_the_relay_keeps_to_its_rate_and_what_comes_in_meanwhile_does_not_wait_for_it(
+    bus: SqliteBus, disk: Disk
+) -> None:
+    sent = [message(n=n) for n in range(900)]
+    await disk.keep(sent)
+    began = monotonic()
+    async with at_work(Hedge(bus, disk, bound=5, share=0, rate=600)) as hedge:
+        await hedge.publish([live := message()])
+        assert await disk.waiting() > 300
+        await drained(disk)
+    assert monotonic() - began > 1.0
+    arrived = await on_the_bus(bus, 901)
+    assert [one for one in arrived if one != live.id] == named(sent)
+    assert arrived.index(live.id) < 500
+
+
+@pytest.mark.timeout(170)
+async def test_a_backlog_is_handed_over_in_order_in_bounded_memory_and_with_a_bounded_wal(
+    tmp_path: Path, disk: Disk
+) -> None:
+    """Its speed is measured by tests/bench: a busy machine would only make it a matter of luck here."""
+    count = at(quick=5_000, full=100_000)
+    arrived: list[str] = []
+
+    class Counting(SqliteBus):
+        async def publish(self, messages: Sequence[Message]) -> None:
+            arrived.extend(one.id for one in messages)
+
+    sent: list[str] = []
+    for n in range(0, count, 500):
+        some = [message(n=m, filler="x" * 900) for m in range(n, n + 500)]
+        await disk.keep(some)
+        sent += named(some)
+    process = psutil.Process()
+    before, most, longest = process.memory_info().rss, 0, 0
+    bus = Counting(tmp_path / "bus.db")
+    await bus.start()
+    async with at_work(Hedge(bus, disk, bound=5, share=0, rate=1e9)):
+
+        async def empty() -> bool:
+            nonlocal most, longest
+            most = max(most, process.memory_info().rss - before)
+            longest = max(longest, (tmp_path / "outbox.db-wal").stat().st_size)
+            return await disk.waiting() == 0
+
+        await until(empty, within=160)
+    await bus.close()
+    assert arrived == sent
+    assert most < 64 << 20
+    assert longest < 64 << 20
 
 
 async def _is_down(bus: Bus) -> bool:
