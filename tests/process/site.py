@@ -171,6 +171,8 @@ async def terminated(process: psutil.Popen) -> tuple[int, float]:
 class Load:
     """Vendors that call all the time.
 
+    With calls further ``apart`` fewer go on at once, and the callbacks of one come sooner after each other.
+
     Attributes:
         accepted: the ids of the events that were answered 200.
         statuses: answers by their status.
@@ -180,7 +182,9 @@ class Load:
         seed: of its calls.
     """
 
-    def __init__(self, url: str, *, seed: int, calls: int = 5000, rate: float | None = None) -> None:
+    def __init__(
+        self, url: str, *, seed: int, calls: int = 5000, rate: float | None = None, apart: float = 1.0
+    ) -> None:
         self.accepted: set[str] = set()
         self.statuses: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
@@ -188,7 +192,7 @@ class Load:
         self.report: Report | None = None
         self.seed = seed
         self._url = url
-        self._calls, self._rate = calls, rate
+        self._calls, self._rate, self._apart = calls, rate, apart
         self._enough = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -233,7 +237,8 @@ class Load:
 
     async def _call(self) -> None:
         made = takewhile(lambda _: not self._enough, calls(["all"], seed=self.seed, count=self._calls, target=TARGET))
-        self.report = await play(stream(made), self._url, rate=self._rate, concurrency=24, on_result=self._enter)
+        steps = stream(made, apart=self._apart)
+        self.report = await play(steps, self._url, rate=self._rate, concurrency=24, on_result=self._enter)
         self._news.set()
 
     def _enter(self, result: Result) -> None:
