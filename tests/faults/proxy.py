@@ -60,6 +60,11 @@ class Way:
         self.late = 0
         self.swallowed = 0
 
+    @property
+    def under_way(self) -> int:
+        """Bytes that came and have not gone on yet: what a delay that has ended still holds."""
+        return self.seen - self.passed - self.swallowed
+
 
 class _Connection:
     """A client, and the server beyond where there is one."""
@@ -242,6 +247,8 @@ class Proxy:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+            while not line.empty():
+                way.swallowed += len(line.get_nowait()[1])
 
     async def _arrive(
         self, connection: _Connection, way: Way, sink: asyncio.StreamWriter, came_at: float, data: bytes

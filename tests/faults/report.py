@@ -124,7 +124,7 @@ async def reckon(
         injected: faults that were seen to happen.
         recoveries: seconds of each recovery.
         ledger: of ``/v1/ledger``.
-        oracle: an empty directory, for an undisturbed hub that is played the same; None to do without.
+        oracle: a directory for an undisturbed hub that is played the same, made here; None to do without.
     """
     attempted = {id_: result for result in load.results for id_ in ids(result.step)}
     acknowledged = {id_ for id_, result in attempted.items() if result.status == 200} | load.accepted
@@ -135,6 +135,7 @@ async def reckon(
     latency = percentiles(result.seconds for result in load.results if result.status is not None)
     differing = None
     if oracle is not None:
+        oracle.mkdir(exist_ok=True)  # noqa: ASYNC240  nothing else runs here
         expected = await undisturbed(oracle, [result.step for result in load.results if ids(result.step) <= set(told)])
         found = {call["call_id"]: without_receipts(dict(call)) for call in calls if call.get("sealed")}
         differing = tuple(sorted(key for key in whole if found.get(key) != expected.get(key)))

@@ -180,6 +180,8 @@ async def terminated(process: psutil.Popen) -> tuple[int, float]:
 class Load:
     """Vendors that call all the time.
 
+    With calls further ``apart`` fewer go on at once, and the callbacks of one come sooner after each other.
+
     Attributes:
         accepted: the ids of the events that were answered 200.
         statuses: answers by their status.
@@ -190,7 +192,14 @@ class Load:
     """
 
     def __init__(
-        self, url: str, *, seed: int, calls: int = 5000, rate: float | None = None, concurrency: int = 24
+        self,
+        url: str,
+        *,
+        seed: int,
+        calls: int = 5000,
+        rate: float | None = None,
+        concurrency: int = 24,
+        apart: float = 1.0,
     ) -> None:
         self.accepted: set[str] = set()
         self.statuses: Counter[int] = Counter()
@@ -199,7 +208,7 @@ class Load:
         self.report: Report | None = None
         self.seed = seed
         self._url = url
-        self._calls, self._rate, self._concurrency = calls, rate, concurrency
+        self._calls, self._rate, self._concurrency, self._apart = calls, rate, concurrency, apart
         self._enough = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -244,8 +253,9 @@ class Load:
 
     async def _call(self) -> None:
         made = takewhile(lambda _: not self._enough, calls(["all"], seed=self.seed, count=self._calls, target=TARGET))
+        steps = stream(made, apart=self._apart)
         self.report = await play(
-            stream(made), self._url, rate=self._rate, concurrency=self._concurrency, on_result=self._enter
+            steps, self._url, rate=self._rate, concurrency=self._concurrency, on_result=self._enter
         )
         self._news.set()
 

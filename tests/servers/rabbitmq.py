@@ -23,21 +23,30 @@ class RabbitMQ:
     Args:
         plugins: names of bundled plugins to enable.
         settings: lines of rabbitmq.conf.
+        beside: a node whose port mapper and cookie this one shares, so that the two can be one broker.
     """
 
-    def __init__(self, *, plugins: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        plugins: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+        beside: "RabbitMQ | None" = None,
+    ) -> None:
         self.port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self.node = f"trunkline-{self.port}@localhost"
         self.directory = new_directory("rabbitmq")
         self.log = self.directory / "server.log"
         self._distribution_port = free_port()
-        self._epmd_port = free_port()
+        self._beside = beside
+        self._epmd_port: int = free_port() if beside is None else beside._epmd_port
         self._server: psutil.Popen | None = None
         self._epmd: psutil.Popen | None = None
 
         cookie = self.directory / ".erlang.cookie"
-        cookie.write_text(secrets.token_hex(16))
+        shared = None if beside is None else (beside.directory / ".erlang.cookie").read_text()
+        cookie.write_text(shared or secrets.token_hex(16))
         cookie.chmod(0o400)
         (self.directory / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
         (self.directory / "rabbitmq.conf").write_text(
@@ -59,7 +68,7 @@ class RabbitMQ:
         if self.running:
             return
         try:
-            self._start_epmd()
+            self.start_epmd()
             self._server = spawn(
                 [SCRIPTS / "rabbitmq-server"], directory=self.directory, env=self._server_environment(), log=self.log
             )
@@ -91,8 +100,10 @@ class RabbitMQ:
         """End whatever still runs, forget the data and give the ports back."""
         self._end()
         remove_directory(self.directory)
-        for port in (self.port, self._distribution_port, self._epmd_port):
+        for port in (self.port, self._distribution_port):
             release_port(port)
+        if self._beside is None:
+            release_port(self._epmd_port)
 
     def __enter__(self) -> Self:
         try:
@@ -140,9 +151,11 @@ class RabbitMQ:
         name = unquote(url.rpartition("/")[2])
         self.evaluate(f"rabbit_vhost:delete({_binary(name)}, {ACTOR})")
 
-    def _start_epmd(self) -> None:
+    def start_epmd(self) -> None:
         """A port mapper of our own, in the foreground: the machine's is neither asked nor started."""
-        if not alive(self._epmd):
+        if self._beside is not None:
+            self._beside.start_epmd()
+        elif not alive(self._epmd):
             self._epmd = spawn(
                 ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"],
                 directory=self.directory,
