@@ -14,12 +14,13 @@ from typing import Any, Final
 import orjson
 
 from hub.bus.patterns import matches
+from hub.bus.suspicion import ALONE, SUSPECT_AFTER
 from hub.errors import NotDurable
 from hub.events import Message
 from hub.ports import HISTORY, HISTORY_REASON, Depth, QueueSpec
 
-DELIVERY_LIMIT: Final = 20
-"""Returned more often than this by consumers that ended without a word, a delivery is suspected of ending them."""
+DELIVERY_LIMIT: Final = SUSPECT_AFTER + ALONE
+"""Returned more often than this by consumers that ended without a word, a delivery is what ends them."""
 
 MIGRATIONS: Final = (
     """
@@ -55,6 +56,7 @@ MIGRATIONS: Final = (
     CREATE INDEX deliveries_waiting ON deliveries (queue, available_at) WHERE state = 'waiting'
     """,
     "ALTER TABLE deliveries ADD COLUMN history TEXT",  # failed attempts: [[Unix milliseconds, reason], …]
+    f"CREATE INDEX deliveries_suspected ON deliveries (queue, state, message) WHERE returned >= {SUSPECT_AFTER}",
 )
 
 _UNROUTED_QUEUE: Final = 0
@@ -63,12 +65,18 @@ _CHUNKS: Final = (64, 8, 1)  # rows in one INSERT: few different statements, so 
 _DUE = """
     UPDATE deliveries SET state = 'ready', available_at = NULL
     WHERE queue = ? AND state = 'waiting' AND available_at <= ?"""
-_OLDEST = """
-    SELECT message, attempt, routing_key, headers, body FROM deliveries JOIN messages ON id = message
-    WHERE queue = ? AND state = 'ready' ORDER BY message LIMIT ?"""
-_TAKE = """
+_COLUMNS = "SELECT message, attempt, routing_key, headers, body FROM deliveries JOIN messages ON id = message"
+_OLDEST = f"""
+    {_COLUMNS} WHERE queue = ? AND state = 'ready' AND returned < {SUSPECT_AFTER} ORDER BY message LIMIT ?"""
+_TAKE = f"""
     UPDATE deliveries SET state = 'in_hand', consumer = ?
-    WHERE queue = ? AND state = 'ready' AND message <= ?"""
+    WHERE queue = ? AND state = 'ready' AND returned < {SUSPECT_AFTER} AND message <= ?"""  # noqa: S608  ours
+_SUSPECT_IN_HAND = f"""
+    SELECT 1 FROM deliveries WHERE queue = ? AND state = 'in_hand' AND returned >= {SUSPECT_AFTER} AND consumer = ?
+    LIMIT 1"""  # noqa: S608  ours
+_OLDEST_SUSPECT = f"""
+    {_COLUMNS} WHERE queue = ? AND state = 'ready' AND returned >= {SUSPECT_AFTER} ORDER BY message LIMIT 1"""
+_TAKE_ALONE = "UPDATE deliveries SET state = 'in_hand', consumer = ? WHERE queue = ? AND message = ?"
 _NEXT = "SELECT min(available_at) FROM deliveries WHERE queue = ? AND state = 'waiting'"
 _ACK = """
     DELETE FROM deliveries
@@ -205,11 +213,24 @@ def take(
         inserted = connection.execute("INSERT INTO consumers (queue, process, expires_at) VALUES (?, ?, ?)", row)
         consumer = inserted.lastrowid or 0
     connection.execute(_DUE, (queue, now))
-    rows = connection.execute(_OLDEST, (queue, room)).fetchall()
+    suspects = _take_suspect(connection, queue, consumer)
+    rows = connection.execute(_OLDEST, (queue, room - len(suspects))).fetchall()
     if rows:
         connection.execute(_TAKE, (consumer, queue, rows[-1][0]))
+    rows = sorted([*suspects, *rows], key=lambda row: row[0])
     (next_at,) = connection.execute(_NEXT, (queue,)).fetchone()
     return Taken(queue, consumer, rows, next_at)
+
+
+def _take_suspect(
+    connection: sqlite3.Connection, queue: int, consumer: int
+) -> list[tuple[int, int, str, bytes, bytes]]:
+    """One of those that came back too often, where the consumer has none of them in hand."""
+    if connection.execute(_SUSPECT_IN_HAND, (queue, consumer)).fetchone() is not None:
+        return []
+    found = connection.execute(_OLDEST_SUSPECT, (queue,)).fetchall()
+    connection.executemany(_TAKE_ALONE, [(consumer, queue, row[0]) for row in found])
+    return found
 
 
 @dataclass(slots=True)
