@@ -28,6 +28,7 @@ log = structlog.get_logger("bus")
 _WRITE_TIMEOUT: Final = 5.0
 _LONGEST_MOVE_PAUSE: Final = 5.0
 _TOO_EARLY: Final = 0.05  # seconds that are not worth parking a delivery for
+_TOGETHER: Final = 0.05  # seconds in which suspects gather
 MOST_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -97,6 +98,8 @@ class RabbitSubscription:
         self._ending: asyncio.Future[str] | None = None
         self._acking = asyncio.Lock()
         self._moving: set[asyncio.Task[None]] = set()
+        self._suspected: dict[int, Copy] = {}  # set aside together in a moment
+        self._isolating: set[asyncio.Task[None]] = set()
         self._attendants: list[asyncio.Task[None]] = []
         self._task = asyncio.create_task(self._run(), name=f"bus {queue}")
 
@@ -190,6 +193,7 @@ class RabbitSubscription:
         closing = channel.closing
         try:
             self._unsettled, self._bytes = {}, 0
+            self._suspected = {}
             self._channel = channel
             async with broken_by():
                 if self._isolates():
@@ -225,7 +229,7 @@ class RabbitSubscription:
             await self._ack(tag.channel, [tag.number])
         elif what.returns >= SUSPECT_AFTER and self._isolates():
             log.warning("bus.suspected", queue=self.queue, event_id=what.message.id, returned=what.returns)
-            self._move_soon(tag.channel, {tag.number: what.isolated(suspects_queue(self.queue))})
+            self._isolate_soon(tag.channel, tag.number, what.isolated(suspects_queue(self.queue)))
         elif (early := what.waits) > _TOO_EARLY:
             # It was asked to wait for longer than the longest step, and has come back from that one.
             reason = str(what.headers.get("x-trunkline-reason", ""))
@@ -234,9 +238,37 @@ class RabbitSubscription:
             self._inbox.put([Delivery(what.message, what.attempt, tag)])
 
     async def _arrived_alone(self, delivered: DeliveredMessage) -> None:
-        """A suspect: nothing else of the kind is in hand."""
-        if (tag := self._taken(delivered)) is not None:
+        """A suspect: nothing else of the kind is in hand.
+
+        It is handed over once those that were set aside have left the queue for good: if it ends us now, they must not
+        come from there again while their copies are here, or it would take longer to die with every life of ours.
+        """
+        if (tag := self._taken(delivered)) is None:
+            return
+        while self._isolating:
+            await asyncio.wait(self._isolating)
+            await tag.channel.queue_declare(self.queue, passive=True, timeout=RPC_TIMEOUT)
+        if tag.channel is self._channel:
             self._inbox.put([Delivery(tag.received.message, tag.received.attempt, tag)])
+
+    def _isolate_soon(self, channel: AbstractChannel, number: int, copy: Copy) -> None:
+        """Sets a suspect aside, together with those that arrive with it.
+
+        Acknowledged one by one they would not be gone for good when the first is handled: the broker holds back all but
+        the first few acknowledgements.
+        """
+        self._suspected[number] = copy
+        if len(self._suspected) > 1:
+            return
+        task = asyncio.create_task(self._isolate(channel), name=f"bus {self.queue} isolating")
+        for tasks in (self._moving, self._isolating):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def _isolate(self, channel: AbstractChannel) -> None:
+        await asyncio.sleep(_TOGETHER)
+        copies, self._suspected = self._suspected, {}
+        await self._move(channel, copies)
 
     def _taken(self, delivered: DeliveredMessage) -> _Tag | None:
         """What arrived, now in hand; None where it is not ours any more."""

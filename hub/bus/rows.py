@@ -15,12 +15,13 @@ import orjson
 
 from hub.bus import ordered_rows
 from hub.bus.patterns import matches
+from hub.bus.suspicion import ALONE, SUSPECT_AFTER
 from hub.errors import NotDurable
 from hub.events import Message
 from hub.ports import HISTORY, HISTORY_REASON, Depth, QueueSpec
 
-DELIVERY_LIMIT: Final = 20
-"""Returned more often than this by consumers that ended without a word, a delivery is suspected of ending them."""
+DELIVERY_LIMIT: Final = SUSPECT_AFTER + ALONE
+"""Returned more often than this by consumers that ended without a word, a delivery is what ends them."""
 
 MIGRATIONS: Final = (
     """
@@ -57,6 +58,7 @@ MIGRATIONS: Final = (
     """,
     "ALTER TABLE deliveries ADD COLUMN history TEXT",  # failed attempts: [[Unix milliseconds, reason], …]
     ordered_rows.MIGRATION,
+    f"CREATE INDEX deliveries_suspected ON deliveries (queue, state, message) WHERE returned >= {SUSPECT_AFTER}",
 )
 
 _UNROUTED_QUEUE: Final = 0
@@ -65,12 +67,20 @@ _CHUNKS: Final = (64, 8, 1)  # rows in one INSERT: few different statements, so 
 _DUE = """
     UPDATE deliveries SET state = 'ready', available_at = NULL
     WHERE queue = ? AND state = 'waiting' AND available_at <= ?"""
-_OLDEST = """
-    SELECT message, attempt, CAST(routing_key AS BLOB), headers, body FROM deliveries JOIN messages ON id = message
-    WHERE queue = ? AND state = 'ready' ORDER BY message LIMIT ?"""  # a BLOB: bytes that are no text fail alone
-_TAKE = """
+_COLUMNS = """
+    SELECT message, attempt, CAST(routing_key AS BLOB), headers, body
+    FROM deliveries JOIN messages ON id = message"""  # a BLOB: bytes that are no text fail alone
+_OLDEST = f"""
+    {_COLUMNS} WHERE queue = ? AND state = 'ready' AND returned < {SUSPECT_AFTER} ORDER BY message LIMIT ?"""
+_TAKE = f"""
     UPDATE deliveries SET state = 'in_hand', consumer = ?
-    WHERE queue = ? AND state = 'ready' AND message <= ?"""
+    WHERE queue = ? AND state = 'ready' AND returned < {SUSPECT_AFTER} AND message <= ?"""  # noqa: S608  ours
+_SUSPECT_IN_HAND = f"""
+    SELECT 1 FROM deliveries WHERE queue = ? AND state = 'in_hand' AND returned >= {SUSPECT_AFTER} AND consumer = ?
+    LIMIT 1"""  # noqa: S608  ours
+_OLDEST_SUSPECT = f"""
+    {_COLUMNS} WHERE queue = ? AND state = 'ready' AND returned >= {SUSPECT_AFTER} ORDER BY message LIMIT 1"""
+_TAKE_ALONE = "UPDATE deliveries SET state = 'in_hand', consumer = ? WHERE queue = ? AND message = ?"
 _NEXT = "SELECT min(available_at) FROM deliveries WHERE queue = ? AND state = 'waiting'"
 _ACK = """
     DELETE FROM deliveries
@@ -257,9 +267,11 @@ def take(
         inserted = connection.execute("INSERT INTO consumers (queue, process, expires_at) VALUES (?, ?, ?)", row)
         consumer = inserted.lastrowid or 0
     connection.execute(_DUE, (queue, now))
-    rows = connection.execute(_OLDEST, (queue, room)).fetchall()
+    suspects = _take_suspect(connection, queue, consumer)
+    rows = connection.execute(_OLDEST, (queue, room - len(suspects))).fetchall()
     if rows:
         connection.execute(_TAKE, (consumer, queue, rows[-1][0]))
+    rows = sorted([*suspects, *rows], key=lambda row: row[0])
     (next_at,) = connection.execute(_NEXT, (queue,)).fetchone()
     return Taken(queue, consumer, rows, next_at)
 
@@ -271,6 +283,17 @@ def message(key: bytes, headers: bytes, body: bytes) -> Message | None:
         return Message(key.decode(), text, body) if isinstance(text, dict) else None
     except ValueError:
         return None
+
+
+def _take_suspect(
+    connection: sqlite3.Connection, queue: int, consumer: int
+) -> list[tuple[int, int, bytes, bytes, bytes]]:
+    """One of those that came back too often, where the consumer has none of them in hand."""
+    if connection.execute(_SUSPECT_IN_HAND, (queue, consumer)).fetchone() is not None:
+        return []
+    found = connection.execute(_OLDEST_SUSPECT, (queue,)).fetchall()
+    connection.executemany(_TAKE_ALONE, [(consumer, queue, row[0]) for row in found])
+    return found
 
 
 @dataclass(slots=True)

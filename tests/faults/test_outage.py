@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from hub.simulator.driver import percentiles
-from tests.disk.line import Line
+from tests.faults.proxy import Proxy
 from tests.faults.closing import CONNECTIONS, account
 from tests.faults.keeper import KILLED
 from tests.faults.scale import at
@@ -95,7 +95,7 @@ async def test_a_long_outage_of_the_broker_and_a_killed_ingress_meanwhile_cost_n
 async def test_started_without_its_servers_the_hub_accepts_at_once_and_hands_over_when_they_come(
     here: Site, amqp_url: str, postgres_url: str, down: str
 ) -> None:
-    async with Line(amqp_url) as broker, Line(postgres_url) as database:
+    async with Proxy(amqp_url) as broker, Proxy(postgres_url) as database:
         lines = [line for line, name in ((broker, "broker"), (database, "database")) if name in down]
         for line in lines:
             await line.cut()

@@ -152,7 +152,7 @@ async def trial(
     """
     async with site(directory) as here:
         here.configure(bus={"url": bus}, store={"url": store}, calls=_TIMING)
-        other = {} if workers_bus is None else {"TRUNKLINE_BUS__URL": workers_bus}
+        other: dict[str, Any] = {} if workers_bus is None else {"TRUNKLINE_BUS__URL": workers_bus}
         here.start("ingress")
         for _ in range(2):
             here.start("worker", "persistence", **other)
