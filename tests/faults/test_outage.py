@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from hub.simulator.driver import percentiles
-from tests.faults.proxy import Proxy
 from tests.faults.closing import CONNECTIONS, account
 from tests.faults.keeper import KILLED
+from tests.faults.proxy import Proxy
 from tests.faults.scale import at
 from tests.hub import until
 from tests.process.site import Load, Site, site
