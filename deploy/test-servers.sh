@@ -2,7 +2,7 @@
 # The servers `make test` starts for itself: Debian's RabbitMQ and PostgreSQL. Silent and instant when both are here,
 # installs what is missing where apt may be used, and says in one line what to install where it may not.
 # Their services are never started: the tests run private nodes of their own (tests/servers). And curl, with which the
-# README's examples are run.
+# README's examples are run, and strace, which shows what is synced before what is answered, and makes a disk full.
 set -euo pipefail
 
 POLICY=/usr/sbin/policy-rc.d
@@ -13,6 +13,7 @@ missing() {
     [[ -x /usr/sbin/rabbitmq-server && -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || echo rabbitmq-server
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
     command -v curl >/dev/null || echo curl
+    command -v strace >/dev/null || echo strace
 }
 
 # Denies every start for as long as this script, or an apt that outlives it, holds the lock. Whoever asks after that (we

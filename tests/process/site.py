@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -74,12 +74,19 @@ class Site:
         if listener is not None:
             words = ["bash", "-c", f'exec "$@" 3<&{listener.fileno()}', "bash", *words]
             variables = variables | {"LISTEN_FDS": "1"}
+        return self.run(words, fds=() if listener is None else (listener.fileno(),), **variables)
+
+    def run(
+        self, words: Sequence[str], *, fds: Sequence[int] = (), user: str | None = None, **variables: str
+    ) -> psutil.Popen:
+        """Starts any program as ``start`` starts ours."""
         process = spawn(
             words,
-            fds=() if listener is None else (listener.fileno(),),
+            fds=fds,
             directory=self.directory,
             env={name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")} | variables,
             log=self.log(len(self.started)),
+            user=user,
         )
         self.started.append(process)
         return process
