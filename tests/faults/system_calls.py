@@ -33,11 +33,22 @@ class Call:
     result: int | None = None
 
 
-def traced(calls: Sequence[str], log: Path, command: Sequence[str], inject: Sequence[str] = ()) -> list[str]:
-    """The command of a traced ``command``; each of ``inject`` is what strace's ``--inject`` takes."""
+def traced(
+    calls: Sequence[str], log: Path, command: Sequence[str], inject: Sequence[str] = (), paths: Sequence[str] = ()
+) -> list[str]:
+    """The command of a traced ``command``.
+
+    Args:
+        calls: the system calls to trace.
+        log: where to.
+        command: what runs.
+        inject: each is what strace's ``--inject`` takes.
+        paths: only calls on these files; without any, on all.
+    """
     return [
         *(STRACE, "-f", "--seccomp-bpf", "-y", "-s", "40000", "-o", str(log), "-e", f"trace={','.join(calls)}"),
         *(f"--inject={one}" for one in inject),
+        *(word for path in paths for word in ("-P", path)),
         *command,
     ]
 
