@@ -241,7 +241,9 @@ class Disk:
         self._looked = time.monotonic()
         free = shutil.disk_usage(self._path.parent).free if self._min_free_bytes else 0
         short = free < self._min_free_bytes
-        self._short = f"{free} bytes are free on its disk, {self._min_free_bytes} stay free" if short else ""
+        self._short = (
+            f"{free >> 20} MiB are free on its disk, {self._min_free_bytes >> 20} MiB stay free" if short else ""
+        )
 
     # --- quarantine --------------------------------------------------------------------------------------------------
 

@@ -134,9 +134,9 @@ async def test_little_room_on_the_disk_is_left_to_it_and_taken_again_once_there_
 
     free[0] = 1000
     monkeypatch.setattr(module, "_LOOK_AT_THE_DISK", 0.0)
-    with pytest.raises(NotDurable, match="1000 bytes are free on its disk, 1048576 stay free"):
+    with pytest.raises(NotDurable, match="0 MiB are free on its disk, 1 MiB stay free"):
         await disk.keep([message()])
-    with pytest.raises(NotDurable, match="bytes are free"):
+    with pytest.raises(NotDurable, match="MiB are free"):
         await disk.quarantine(refused())
     assert not disk.state()[0]
     claimed = await disk.claim(10)
