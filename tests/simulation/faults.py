@@ -11,7 +11,7 @@ from typing import Final, Literal
 from hub.simulator.mutators import Mutations
 from tests.simulation.broker import Moods
 
-SPAN: Final = 6.0
+SPAN: Final = 4.0
 """Seconds in which callbacks come and faults happen."""
 
 Kind = Literal[

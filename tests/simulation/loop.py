@@ -59,11 +59,10 @@ class Process:
 class Handle:
     """A step to come: ``asyncio.Handle`` and ``TimerHandle`` as far as anybody looks."""
 
-    __slots__ = ("_cancelled", "args", "at", "callback", "context", "serial")
+    __slots__ = ("_cancelled", "args", "at", "callback", "context")
 
-    def __init__(self, at: float, serial: int, callback: Callable[..., object], args: Any, context: Context) -> None:
+    def __init__(self, at: float, callback: Callable[..., object], args: Any, context: Context) -> None:
         self.at = at
-        self.serial = serial
         self.callback = callback
         self.args = args
         self.context = context
@@ -78,9 +77,6 @@ class Handle:
 
     def when(self) -> float:
         return self.at
-
-    def __lt__(self, other: "Handle") -> bool:
-        return (self.at, self.serial) < (other.at, other.serial)
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -97,7 +93,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.defects: list[str] = []
         self._serial = 0
         self._ready: deque[Handle] = deque()
-        self._timers: list[Handle] = []
+        self._timers: list[tuple[float, int, Handle]] = []
         self._closed = False
 
     # --- what asyncio asks of a loop ---------------------------------------------------------------------------------
@@ -106,7 +102,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.now
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
-        handle = Handle(self.now, 0, callback, args, copy_context() if context is None else context)
+        handle = Handle(self.now, callback, args, copy_context() if context is None else context)
         if not self._closed:
             self._ready.append(handle)
         return handle
@@ -119,9 +115,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
         self._serial += 1
-        handle = Handle(when, self._serial, callback, args, copy_context() if context is None else context)
+        handle = Handle(when, callback, args, copy_context() if context is None else context)
         if not self._closed:
-            heapq.heappush(self._timers, handle)
+            heapq.heappush(self._timers, (when, self._serial, handle))
         return handle
 
     def create_future(self) -> "asyncio.Future[Any]":
@@ -177,13 +173,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _advance(self) -> bool:
         timers = self._timers
-        while timers and timers[0]._cancelled:
+        while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
         if not timers:
             return False
-        self.now = max(self.now, timers[0].at)
-        while timers and timers[0].at <= self.now:
-            self._ready.append(heapq.heappop(timers))
+        self.now = max(self.now, timers[0][0])
+        while timers and timers[0][0] <= self.now:
+            self._ready.append(heapq.heappop(timers)[2])
         return True
 
     @contextlib.contextmanager

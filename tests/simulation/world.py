@@ -54,10 +54,10 @@ _AGAIN: Final = 0.3
 
 # Idle looks cost a simulation what they never cost a hub: they are further apart here. None decides anything.
 _SLOWER: Final[Mapping[str, float]] = {
-    "workers.runner._IDLE": 0.4,
-    "workers.runner._SILENCE": 1.2,
+    "workers.runner._IDLE": 0.6,
+    "workers.runner._SILENCE": 1.3,
     "workers.persistence._SWEEP": 0.4,
-    "hub.bus.publisher._TICK": 1.0,
+    "hub.bus.publisher._TICK": 2.0,
 }
 # Twelve attempts take two days; nothing is waited for that long here.
 _QUICKER: Final[Mapping[str, float]] = {"hub.retry._FIRST": 0.1, "hub.retry._FACTOR": 1.4, "hub.retry._LONGEST": 3.0}
