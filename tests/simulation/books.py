@@ -4,6 +4,7 @@ An accepted event lies in the outbox, on the bus, among the dead letters or in t
 leaves a place, so each departure is checked at once, and everything at the end.
 """
 
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -40,6 +41,8 @@ class Books:
         quarantined: ids of requests that were answered with 422.
         sent: the events that vendors have told, by id, decoded for the books alone.
         outbox: ids of events in the file, by their numbers, as the last transaction left it.
+        set_aside: ids of events that the bus refused too often, in the same file.
+        kept_requests: ids of requests in the quarantine, in the same file.
         tally: figures of the report.
     """
 
@@ -48,6 +51,7 @@ class Books:
         self.quarantined: set[str] = set()
         self.sent: dict[str, Event] = {}
         self.outbox: dict[int, str] = {}
+        self.set_aside: frozenset[str] = frozenset()
         self.kept_requests: frozenset[str] = frozenset()
         self.tally: Counter[str] = Counter()
         self.failures: Counter[tuple[str, str]] = Counter()
@@ -98,6 +102,8 @@ class Books:
             self.outbox[seq] = before.get(seq) or orjson.loads(headers)["ce-id"]
             if until:
                 claimed.add(seq)
+        aside = connection.execute("SELECT content FROM damaged WHERE origin = 'outbox'")
+        self.set_aside = frozenset(_id_of(content) for (content,) in aside)
         requests = frozenset(row[0] for row in connection.execute("SELECT quarantine_id FROM quarantine"))
         for gone in (self.kept_requests - requests) & self.quarantined:
             raise Violation(f"request {gone} was answered with 422 and has left the quarantine")
@@ -108,7 +114,7 @@ class Books:
             self._last_asked, self._asked, self._left_behind = 0, set(), claimed
         else:
             for event_id, seq in left.items():
-                if event_id not in self._confirmed:
+                if event_id not in self._confirmed and event_id not in self.set_aside:
                     raise Violation(f"event {event_id} (outbox {seq}) was removed before its confirm")
         for event_id in left:
             self._accounted(event_id, "has left the outbox")
@@ -151,7 +157,7 @@ class Books:
         """An accepted event is somewhere."""
         if event_id not in self.acked and event_id not in self.quarantined:
             return
-        if event_id in self.outbox.values() or event_id in self._tables().ids:
+        if event_id in self.outbox.values() or event_id in self._tables().ids or event_id in self.set_aside:
             return
         queue = self._broker.queues.get(PERSISTENCE)
         if queue is None or queue.holds[event_id] <= 0:
@@ -179,14 +185,15 @@ class Books:
 
     def _all_settled(self, kept: Collection[str], dead: Collection[str]) -> None:
         for event_id in sorted(self.acked):
-            if event_id not in kept and event_id not in dead:
-                raise Violation(f"event {event_id} was accepted and is, at rest, neither in the store nor dead")
+            if event_id not in kept and event_id not in dead and event_id not in self.set_aside:
+                raise Violation(f"event {event_id} was accepted and is, at rest, neither kept, nor dead, nor set aside")
         for event_id in sorted(self.quarantined):
             if event_id not in kept or event_id not in self.kept_requests:
                 raise Violation(f"request {event_id} was quarantined, and the store or the disk does not know")
         self.tally["acknowledged"] = len(self.acked) + len(self.quarantined)
         self.tally["ok"] = len((self.acked | self.quarantined) & set(kept))
         self.tally["dead"] = len(set(dead))
+        self.tally["set aside"] = len(self.set_aside)
         self.tally["recovered"] = len((self.sent.keys() & set(kept)) - self.acked)
 
     def _nothing_invented(self, tables: Tables) -> None:
@@ -236,6 +243,12 @@ class Books:
             fatal, counted = self.failures["permanent", event_id], self.failures["counted", event_id]
             if not fatal and counted < entry.attempt:
                 raise Violation(f"event {event_id} died at attempt {entry.attempt} after {counted} failures")
+
+
+def _id_of(content: bytes) -> str:
+    """The event's id in a row that was set aside."""
+    headers = b64decode(orjson.loads(content)["headers"]["base64"])
+    return str(orjson.loads(headers)["ce-id"])
 
 
 def _reasons(queue: Queue) -> None:

@@ -409,8 +409,8 @@ class SimulatedBus:
             if not broker.up:
                 continue
             channel = Channel(broker, self.process)
-            problem = await self.publisher.serve(cast("Any", channel), cast("Any", channel))
-            broker.watcher.note(self.process.name, f"channel replaced: {problem or 'closed'}")
+            problem, _ = await self.publisher.serve(cast("Any", channel), cast("Any", channel))
+            broker.watcher.note(self.process.name, f"channel replaced: {problem}")
             channel.break_off()
             await asyncio.sleep(0.1 + 0.4 * broker.random.random())
 

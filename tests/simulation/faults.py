@@ -77,6 +77,7 @@ class Plan:
         moods: the broker's.
         lost_before, lost_after: the store's.
         blank: the disk is empty at the beginning.
+        checkpoint: pages in the WAL after which they go into the file.
         faults: in the order of their times.
     """
 
@@ -90,6 +91,7 @@ class Plan:
     lost_before: float = 0.0
     lost_after: float = 0.0
     blank: bool = False
+    checkpoint: int = 4000
     faults: tuple[Fault, ...] = ()
 
 
@@ -132,6 +134,7 @@ def draw(random: Random) -> Plan:
         lost_before=rate(0.2, 0.3),
         lost_after=rate(0.25, 0.3),
         blank=random.random() < 0.05,
+        checkpoint=random.choice([4000, 20, 5]),
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
 

@@ -8,16 +8,28 @@ told some milliseconds later. A power cut, or a kill, falls in between as it doe
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any, Final, Protocol, cast
 
-from hub import journal as real
-from hub.journal import Journal
-from tests.simulation.disk import Disk, PowerCut
+from hub import journal as real, opening
+from hub.journal import Journal, Witnessing
+from tests.simulation.disk import Disk
 from tests.simulation.loop import Process
-from tests.simulation.vfs import Connection
+from tests.simulation.vfs import Connection, mounted
 
-PATH: Final = Path("/data/outbox.db")
+
+class SimulatedPath(PurePosixPath):
+    """A path of the simulated disk, whose directories are all there."""
+
+    def mkdir(self, **_: object) -> None:
+        pass
+
+    def stat(self) -> SimpleNamespace:
+        return SimpleNamespace(st_size=len(mounted().names[str(self)].live))
+
+
+PATH: Final = cast("Path", SimulatedPath("/simulated/outbox.db"))
 
 
 class Machine(Protocol):
@@ -27,10 +39,6 @@ class Machine(Protocol):
 
     def lag(self) -> float:
         """Seconds until the disk gets round to something."""
-        ...
-
-    def dark(self) -> None:
-        """The power is off: called from inside the step that met it."""
         ...
 
     def gave_up(self, error: BaseException) -> None:
@@ -45,8 +53,10 @@ class Machine(Protocol):
 class SimulatedJournal(Journal):
     """One process's journal."""
 
-    def __init__(self, machine: Machine, process: Process, path: Path, migrations: Sequence[str]) -> None:
-        super().__init__(path, migrations, on_fatal=self._ended)
+    def __init__(
+        self, machine: Machine, process: Process, path: Path, migrations: Sequence[str], witness: Witnessing | None = None
+    ) -> None:
+        super().__init__(path, migrations, on_fatal=self._ended, witness=witness)
         self._machine = machine
         self._process = process
         self._connection: Connection | None = None
@@ -58,11 +68,12 @@ class SimulatedJournal(Journal):
         opened: asyncio.Future[None] = loop.create_future()
         self._process.soon(self._open, opened, after=self._machine.lag())
         await opened
+        self.alone = True
         self._trouble = ""
         self._thread = cast("Any", self)  # there is a writer
 
-    def submit(self, write: Callable[[Any], Any]) -> "asyncio.Future[Any]":
-        future = super().submit(write)
+    def submit(self, write: Callable[[Any], Any], size: int = 0) -> "asyncio.Future[Any]":
+        future = super().submit(write, size)
         self._wake()
         return future
 
@@ -73,13 +84,9 @@ class SimulatedJournal(Journal):
         if self._busy or not self._queue.empty():
             self._closing = asyncio.get_running_loop().create_future()
             await self._closing
-        try:
-            if self._connection is not None:
-                self._connection.close()
-        except PowerCut:
-            self._machine.dark()
-            await asyncio.get_running_loop().create_future()
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.get_running_loop().run_in_executor(None, connection.close)
         self._trouble = self._trouble or "closed"
 
     @property
@@ -97,12 +104,9 @@ class SimulatedJournal(Journal):
 
     def _open(self, opened: "asyncio.Future[None]") -> None:
         try:
+            opening.renew(self.path)
             self._connection = connection = Connection(self._machine.disk, str(self.path))
-            real._set_up(cast("Any", connection), 0)
-            real._migrate(cast("Any", connection), self._migrations)
-        except PowerCut:
-            self._machine.dark()
-            return
+            set_up(connection, self._migrations)
         except Exception as error:  # noqa: BLE001  ConfigurationError there: the supervisor starts it again
             self._machine.gave_up(error)
             return
@@ -119,16 +123,13 @@ class SimulatedJournal(Journal):
         group = self._next_group()
         try:
             results = self._commit(cast("Any", connection), [write for write, *_ in group])
-        except PowerCut:
-            self._machine.dark()
-            return
         except _Ended:
             return
         self._machine.looked(connection)
         self._process.soon(partial(self._told, group, results), after=self._machine.lag())
 
     def _told(self, group: Any, results: Any) -> None:
-        self._finish([future for _, future in group], results)
+        self._finish(group, results)
         self._busy = False
         self._wake()
         if self._closing is not None and not self._busy:
@@ -137,6 +138,13 @@ class SimulatedJournal(Journal):
     def _ended(self, error: BaseException) -> None:
         self._machine.gave_up(error)
         raise _Ended
+
+
+def set_up(connection: Connection, migrations: Sequence[str]) -> None:
+    """As ``hub.opening`` does it with a file that nobody else has open."""
+    for pragma in opening.PRAGMAS:
+        connection.execute(pragma)
+    opening.migrate(cast("Any", connection), migrations)
 
 
 class _Ended(BaseException):

@@ -47,12 +47,18 @@ class Process:
         """Nothing of it runs any more."""
         self.dead = True
 
-    def bury(self) -> None:
-        """Frees what its tasks hold, when nobody can see them any more."""
+    def bury(self, *, killed: bool) -> None:
+        """Frees what its tasks hold, when nobody can see them any more.
+
+        Args:
+            killed: it died in the middle of something, so that nobody looked at what had just failed.
+        """
         for task in self.tasks:
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 _close(task.get_coro())
+            elif killed:
+                task._log_traceback = False  # type: ignore[attr-defined]
         self.tasks.clear()
 
 
@@ -134,6 +140,23 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if len(process.tasks) > _MANY:
                 process.tasks = [task for task in process.tasks if not task.done()]
         return task
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+        """What belongs into a thread happens in a step of its own, in the same process."""
+        future = self.create_future()
+
+        def act() -> None:
+            try:
+                result = func(*args)
+            except Exception as error:  # noqa: BLE001  its awaiter's
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(result)
+
+        self.call_soon(act)
+        return future
 
     def get_debug(self) -> bool:
         return False

@@ -4,6 +4,7 @@ The library itself is real, in WAL mode, with whatever pragmas the journal sets.
 files in Python cannot have: a connection has its file for itself, and keeps the WAL's index in its own memory.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -119,6 +120,12 @@ def mount(disk: Disk) -> None:
     _files.disk = disk
 
 
+def mounted() -> Disk:
+    """The disk that is mounted."""
+    assert _files is not None
+    return _files.disk
+
+
 class Connection:
     """What the journal and its writes use of ``sqlite3.Connection``, on a simulated disk."""
 
@@ -144,7 +151,8 @@ class Connection:
         return Cursor(self, self._do(lambda: self._real.executemany(statement, [tuple(row) for row in rows])))
 
     def close(self) -> None:
-        self._do(self._real.close)
+        with contextlib.suppress(sqlite3.Error):  # sqlite3_close is silent about a checkpoint that failed
+            self._do(self._real.close)
 
     def abandon(self) -> None:
         """The process is gone: what SQLite does at a goodbye reaches no disk."""
@@ -171,6 +179,10 @@ class Cursor:
     def __init__(self, connection: Connection, real: Any) -> None:
         self._connection = connection
         self._real = real
+
+    @property
+    def rowcount(self) -> int:
+        return int(self._connection._real.changes())
 
     def fetchone(self) -> Any:
         return self._connection._do(self._real.fetchone)

@@ -24,7 +24,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-import hub.disk
+from hub import disk_rows, opening
 from hub.bus.hedged import Hedge
 from hub.disk import Disk as Outbox
 from hub.errors import NotYet, Permanent, RateLimited
@@ -34,12 +34,13 @@ from hub.ports import QueueSpec
 from tests.simulation import vendors
 from tests.simulation.books import PERSISTENCE, PROBE, Books, Violation
 from tests.simulation.broker import EMPTY, Broker, Moods, SimulatedBus
-from tests.simulation.disk import Disk
+from tests.simulation.calls import NO_LOCKS, Calls
+from tests.simulation.disk import Disk, PowerCut
 from tests.simulation.faults import SPAN, Fault, Plan, draw
-from tests.simulation.journal import PATH, SimulatedJournal
+from tests.simulation.journal import PATH, SimulatedJournal, set_up
 from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.store import Server, SimulatedStore, Tables
-from tests.simulation.vfs import Connection
+from tests.simulation.vfs import Connection, mount
 from workers.persistence import Persistence
 from workers.runner import Runner, Worker
 
@@ -135,7 +136,7 @@ class World:
         self.answering = 0
         self.quiet = False
         self.broken: str | None = None
-        self._buried: list[Process] = []
+        self.died: list[Process] = []
 
     def play(self) -> Outcome:
         with _deterministic(self), self.loop.running():
@@ -143,11 +144,12 @@ class World:
                 self._carry_out()
             except Violation as violation:
                 self.broken = str(violation)
+            finally:
+                self._end()
             if self.loop.defects and self.broken is None:
                 self.broken = f"nobody caught: {self.loop.defects[0]}"
             if self.broken is not None:
                 self.note("world", f"BROKEN: {self.broken}")
-            self._end()
         return Outcome(
             self.seed,
             self.broken,
@@ -205,6 +207,9 @@ class World:
         self._until(lambda: self.loop.now >= ends, ends)
         self._heal()
         self._until(self._at_rest, self.loop.now + _REST)
+        if self._restless().startswith("calls to seal"):
+            self._pass_time()
+            self._until(self._at_rest, self.loop.now + _REST)
         if not self._at_rest():
             raise Violation(f"nothing comes to rest: {self._restless()}")
         self.books.accounted("is, at rest,")
@@ -222,8 +227,11 @@ class World:
         self.loop.call_at(deadline, _nothing, context=EMPTY)  # there is always one more step
         look = self.loop.now
         while self.loop.now < deadline:
-            if not self.loop.step():
-                return
+            try:
+                if not self.loop.step():
+                    return
+            except PowerCut:
+                self.ingress.dark()
             if self.loop.defects:
                 raise Violation(f"nobody caught: {self.loop.defects[0]}")
             if self.loop.now >= look:
@@ -243,6 +251,13 @@ class World:
         self.ingress.heal()
         for worker in self.workers:
             worker.offset = 0.0
+
+    def _pass_time(self) -> None:
+        """A worker whose clock ran a day ahead has planned a seal for tomorrow: tomorrow comes."""
+        due = max(call.seal_at for call in self.server.tables.calls.values() if call.seal_at is not None)
+        for worker in self.workers:
+            worker.offset = max(0.0, (due - NOON).total_seconds() - self.loop.now)
+        self.books.tally["sealed a day late"] += 1
 
     def _at_rest(self) -> bool:
         return not self._restless()
@@ -264,15 +279,14 @@ class World:
         return ", ".join(f"{name}: {count}" for name, count in reasons.items() if count)
 
     def _end(self) -> None:
-        for machine in (self.ingress, *self.workers):
-            machine.process.end()
-            self._buried.append(machine.process)
+        alive = [machine.process for machine in (self.ingress, *self.workers)]
+        for process in alive:
+            process.end()
         self.ingress.abandon()
-        for process in self._buried:
-            process.bury()
-
-    def bury(self, process: Process) -> None:
-        self._buried.append(process)
+        for process in alive:
+            process.bury(killed=self.broken is not None)
+        for process in self.died:
+            process.bury(killed=True)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
@@ -338,7 +352,7 @@ class Machine:
         if process.dead:
             return
         process.end()
-        world.bury(process)
+        world.died.append(process)
         world.note(self.name, why)
         world.after(world.random.random() * 0.2, world.broker.disconnect, lambda one: one is process)
         world.after(_AGAIN * (0.5 + world.random.random()), self.begin)
@@ -353,6 +367,7 @@ class IngressMachine(Machine):
         self.disk = Disk(loses=world.options.loses)
         self.disk.happened = world.happened
         self.lazy = 0.003
+        self._booted = -1000.0
         self.journal: SimulatedJournal | None = None
         self.hedge: Hedge | None = None
         self.door: Ingress | None = None
@@ -362,16 +377,20 @@ class IngressMachine(Machine):
     def begin(self, *, blank: bool = True) -> None:
         if not blank:
             self.disk.load(_prepared())
+        mount(self.disk)
         super().begin()
 
     async def main(self) -> None:
         world, plan = self.world, self.world.plan
         world.books.reopened()
         outbox = Outbox(PATH, max_bytes=_ROOM, quarantine_bytes=_ROOM)
-        self.journal = world.options.journal(self, self.process, PATH, hub.disk._MIGRATIONS)
+        witnessing = disk_rows.witnessing(outbox._note)
+        self.journal = world.options.journal(self, self.process, PATH, disk_rows.MIGRATIONS, witnessing)
         outbox._journal = self.journal
         bus = SimulatedBus(world.broker, self.process)
         await outbox.start()
+        if outbox._lost:
+            raise Violation(f"the witness tells of a loss where there is none: {outbox._lost}")
         await bus.start()
         hedge = Hedge(bus, outbox, bound=0.25, share=plan.share, only_outbox=plan.only_outbox)
         await hedge.start()
@@ -412,6 +431,8 @@ class IngressMachine(Machine):
             self._handlers[number % len(self._handlers)].cancel()
 
     def _answered(self, task: "asyncio.Task[web.Response]") -> None:
+        if task not in self._handlers:
+            return  # the answer was written, and the process died before it was sent
         self._handlers.remove(task)
         self.world.answering -= 1
         if task.cancelled():
@@ -431,6 +452,10 @@ class IngressMachine(Machine):
         self.world.note("disk", f"{self.disk.operations} operations")
         self.world.books.looked(connection)
 
+    def uptime(self) -> float:
+        """The machine's monotonic clock: it begins again when the power comes back."""
+        return self.world.loop.now - self._booted
+
     def cut(self) -> None:
         """The power goes, now."""
         self.disk.dark = True
@@ -441,6 +466,7 @@ class IngressMachine(Machine):
         world.befell("power cut")
         self.die("without power")
         lost = self.disk.cut(self.random)
+        self._booted = world.loop.now
         if lost:
             world.befell("unsynced writes lost")
         world.note("disk", f"{lost} writes lost")
@@ -630,8 +656,15 @@ def _deterministic(world: World) -> Iterator[None]:
     chance = random.getstate()
     random.seed(f"{world.seed}/hub")
     with ExitStack() as stack:
-        wall = SimpleNamespace(time=lambda: world.ingress.clock().timestamp())
-        stack.enter_context(patch("hub.disk.time", wall))
+        stack.enter_context(patch("hub.disk.time", SimpleNamespace(monotonic=world.ingress.uptime)))
+        stack.enter_context(patch("hub.disk.datetime", SimpleNamespace(now=lambda _: world.ingress.clock())))
+        stack.enter_context(patch("hub.journal.suspect", lambda _: None))
+        calls = Calls(world.ingress.disk)
+        stack.enter_context(patch("hub.witness.os", calls))
+        stack.enter_context(patch("hub.opening.os", calls))
+        pragmas = (*opening.PRAGMAS, f"PRAGMA wal_autocheckpoint = {world.plan.checkpoint}")
+        stack.enter_context(patch("hub.opening.PRAGMAS", pragmas))
+        stack.enter_context(patch("hub.witness.fcntl", NO_LOCKS))
         stack.enter_context(patch("hub.disk.uuid4", lambda: UUID(int=names.getrandbits(128))))
         stack.enter_context(patch("hub.ingress.token_hex", lambda size: names.randbytes(size).hex()))
         stack.enter_context(patch("workers.runner.monotonic", world.loop.time))
@@ -680,12 +713,9 @@ _image: dict[str, bytes] = {}
 def _prepared() -> dict[str, bytes]:
     """A disk on which an ingress has been before: its file exists, its schema is made, its WAL was never closed."""
     if not _image:
-        from hub import journal
-
         disk = Disk()
         connection = Connection(disk, str(PATH))
-        journal._set_up(cast("Any", connection), 0)
-        journal._migrate(cast("Any", connection), hub.disk._MIGRATIONS)
+        set_up(connection, disk_rows.MIGRATIONS)
         _image.update(disk.image())
         disk.killed()
         connection.abandon()
