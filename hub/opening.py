@@ -55,6 +55,7 @@ _FATAL: Final = frozenset(
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _AGAIN: Final = 0.02  # seconds
+_CHUNK: Final = 1 << 20  # bytes
 _LOOK: Final = 2.0  # seconds for the look at a file; about two GiB where its pages are in memory
 _log = structlog.get_logger("journal")
 
@@ -121,6 +122,30 @@ def suspect(path: Path) -> None:
     """Leaves word that the file ended its process: the next start looks at all of it, however long that takes."""
     with contextlib.suppress(OSError):
         os.close(os.open(_mark(path), os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def renew(path: Path) -> None:
+    """Writes the file's ``-wal`` over itself and syncs it, before SQLite looks at it; nobody else may have it open.
+
+    After a sync that failed, Linux calls the pages clean that it could not write: whoever reads them sees commits that
+    are on no disk, no later sync writes them, and SQLite would put the next commits behind them. The power goes, and
+    with the first of those frames all that follow are void, answered or not. Written again they are dirty again.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    try:
+        file = os.open(path.with_name(f"{path.name}-wal"), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        offset = 0
+        while chunk := os.pread(file, _CHUNK, offset):
+            offset += os.pwrite(file, chunk, offset)
+        if offset:
+            os.fdatasync(file)
+    finally:
+        os.close(file)
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
@@ -248,6 +273,8 @@ def _sound(
             waiting.wait("another process looks at it")
             continue
         try:
+            if alone:
+                renew(path)
             fault = _fault(path, patience) if alone or _mark(path).exists() else ""
         except sqlite3.OperationalError as error:
             users.leave()

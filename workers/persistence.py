@@ -127,7 +127,7 @@ class Persistence:
             if age > _IN_TIME:
                 # Too late to be sure that nobody else has them before we are done. What was derived later must not
                 # overtake them either, so we wait until they can be claimed again.
-                if age > _LEASE:
+                if age >= _LEASE:
                     self._claimed = []
                 return max(0.0, _LEASE - age)
             await self._bus.publish([one.message for one in self._claimed])

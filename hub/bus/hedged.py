@@ -60,7 +60,7 @@ class Hedge:
         self._last_refusal = ""
         self._untold: set[int] = set()  # of them, those whose last refusal is not counted yet
         self._takes = False  # the bus has taken something since the last refusal
-        self._late: set[asyncio.Task[None]] = set()
+        self._asked: set[asyncio.Task[None]] = set()
         self._kept = asyncio.Event()
         self._relay: asyncio.Task[None] | None = None
 
@@ -73,7 +73,7 @@ class Hedge:
         """Makes events durable. Raises NotDurable where neither the bus nor the outbox could take them."""
         why, asked = self._shortcut(), None
         if why is None:
-            asked = asyncio.create_task(self._bus.publish(messages))
+            asked = self._ask(messages)
             why = await self._confirmed(asked)
         if why is None:
             return
@@ -91,7 +91,7 @@ class Hedge:
 
     async def close(self) -> None:
         """Stops relaying; what is left stays in the outbox."""
-        for task in (*self._late, self._relay):
+        for task in (*self._asked, self._relay):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, NotDurable):
@@ -104,12 +104,17 @@ class Hedge:
             return "bus_down"
         return "share" if random.random() < self._share else None  # noqa: S311  no secret hangs on it
 
+    def _ask(self, messages: Sequence[Message]) -> "asyncio.Task[None]":
+        """Asks the bus, in a task that outlives whoever waits for it: a late confirm, a cancelled handler."""
+        task = asyncio.create_task(self._bus.publish(messages))
+        self._asked.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
     async def _confirmed(self, asked: "asyncio.Task[None]") -> str | None:
         """None once the bus has confirmed; else why the outbox has to take the events."""
         done, _ = await asyncio.wait((asked,), timeout=self._bound)
         if not done:
-            self._late.add(asked)
-            asked.add_done_callback(self._forget)
             return "late"
         if asked.cancelled():
             return "refused"
@@ -126,14 +131,14 @@ class Hedge:
     ) -> None:
         """The outbox does not take the events: the bus is asked where it was not, and waited for where it is late."""
         if asked is None:
-            asked = asyncio.create_task(self._bus.publish(messages))
+            asked = self._ask(messages)
         await asyncio.wait((asked,))
         error = "cancelled" if asked.cancelled() else asked.exception()
         if error is not None:
             raise NotDurable(f"{refusal}; the bus: {error}")
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._late.discard(task)
+        self._asked.discard(task)
         if not task.cancelled():
             task.exception()  # looked at: the outbox has the event, the relay will try again
 
