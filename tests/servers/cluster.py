@@ -78,7 +78,10 @@ class Cluster:
             LookupError: there is none now.
         """
         for asked in self.running():
-            name = asked.evaluate(f"{_found(vhost, queue)}, element(2, amqqueue:get_pid(Q))").strip("'")
+            try:
+                name = asked.evaluate(f"{_found(vhost, queue)}, element(2, amqqueue:get_pid(Q))").strip("'")
+            except RuntimeError:  # it is paused, or has no majority to ask
+                continue
             for node in self.nodes:
                 if node.node == name and node.running:
                     return node
