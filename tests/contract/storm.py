@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from hub.ports import Ack, Subscription
+from hub.ports import Ack, QueueSpec, Subscription
 from tests.contract.buses import Place
 
 POISON = b"poison"
@@ -41,6 +41,7 @@ def main(place: Place, queue: str, prefetch: int, lives: int, file: Path) -> Non
 
 async def live(place: Place, queue: str, prefetch: int, file: Path, chance: random.Random | None) -> None:
     async with place.bus() as bus:
+        await bus.declare([QueueSpec(queue, ())])  # as a runner does
         if chance is not None:
             asyncio.get_running_loop().call_later(chance.uniform(0.2, 1.5), die)
         await work(bus.subscribe(queue, prefetch), prefetch, file)
