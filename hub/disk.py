@@ -1,4 +1,4 @@
-"""The ingress's own disk: the outbox, the quarantine and the tallies of answers, in one journal.
+"""The ingress's own disk: the outbox, the quarantine, the tallies of answers and accepted ids, in one journal.
 
 It is what lets the ingress accept, refuse and count while the broker and the database are down. What its rows are
 stands in ``hub.disk_rows``; here is when they are written, what bounds them, and who is told of a loss.
@@ -20,6 +20,7 @@ from uuid import uuid4
 import structlog
 
 from hub import disk_rows as rows, failpoints, metrics
+from hub.disk_notes import Notes
 from hub.disk_rows import Damaged, Kept, Narrow, Refused
 from hub.errors import NotDurable
 from hub.events import Event, Message, timestamp, to_message
@@ -58,7 +59,11 @@ class Salvaged:
 
 
 class Disk:
-    """Verbs over the journal; each that writes returns once it is synced."""
+    """Verbs over the journal; each that writes returns once it is synced.
+
+    Attributes:
+        notes: ids of what was accepted.
+    """
 
     def __init__(self, path: Path, *, max_bytes: int, quarantine_bytes: int, min_free_bytes: int = 0) -> None:
         """Opens nothing yet.
@@ -72,6 +77,7 @@ class Disk:
         self._path = path
         self._witness = Witness(path.with_name(f"{path.name}.witness"), rows.TABLES)
         self._journal = Journal(path, rows.MIGRATIONS, witness=rows.witnessing(self._note), salvage=SALVAGE)
+        self.notes = Notes(self._journal)
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
         self._quarantine_bytes = quarantine_bytes
@@ -264,6 +270,7 @@ class Disk:
             rows.put(connection, [to_message(_quarantined(quarantine_id, refused))])
 
         await self._journal.run(write, len(refused.body))
+        self.notes.add([quarantine_id])
         return quarantine_id
 
     async def quarantined(self, limit: int, after: int = 0, narrow: Narrow = _ALL_OF_IT) -> list[Kept]:
@@ -327,7 +334,7 @@ class Disk:
         self._tallied[name] = self._tallied.get(name, 0) + 1
 
     async def flush(self) -> None:
-        """Writes what was counted since the last time. Raises NotDurable; then the next one writes it.
+        """Writes what was counted and noted since the last time. Raises NotDurable; then the next one writes it.
 
         Beside it the witness is synced: off the way of any answer.
         """
@@ -335,6 +342,7 @@ class Disk:
             await asyncio.to_thread(self._witness.sync)
         except OSError as error:
             self._without_witness(error)
+        await self.notes.flush()
         counted, self._tallied = self._tallied, {}
         if not counted:
             return

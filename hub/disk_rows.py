@@ -15,6 +15,7 @@ from zlib import crc32
 
 import orjson
 
+from hub import disk_notes
 from hub.errors import QuarantineFull
 from hub.events import Message, moment, timestamp
 from hub.witness import Reach
@@ -56,6 +57,7 @@ MIGRATIONS: Final = (
         UPDATE held SET events = events - 1, bytes = bytes - ({_HELD.format("old.")});
     END
     """,  # noqa: S608  ours
+    disk_notes.MIGRATION,
 )
 """crc is NULL in rows of an earlier version, which had none; claimed_until is on the machine's monotonic clock."""
 

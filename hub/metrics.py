@@ -45,6 +45,11 @@ batch_seconds = Histogram("trunkline_batch_seconds", "Time that a batch took", [
 events_kept = Counter("trunkline_events_kept", "Events that persistence kept", ["what"])
 conflicts = Counter("trunkline_conflicts", "Fields on which two events of one call disagreed")
 sealed = Counter("trunkline_calls_sealed", "Calls that this process sealed")
+unaccounted = Gauge(
+    "trunkline_unaccounted",
+    "Accepted events that are neither kept, nor dead, nor in flight",
+    multiprocess_mode="livemostrecent",
+)
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
 loop_late = Gauge(
     "trunkline_loop_late_seconds",

@@ -5,10 +5,10 @@ every store to the words written here.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from hub.events import Event, Message, identity
 
@@ -162,11 +162,53 @@ class Depth:
     """How many messages a queue holds: ready to be delivered, in hand or waiting, dead.
 
     What waits does so for its retry; in an ordered queue, behind another event of its call too.
+
+    Attributes:
+        alone: ``in_flight`` lacks what other processes have in hand: the bus cannot tell.
     """
 
     ready: int
     in_flight: int
     dead: int
+    alone: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a consumer has in hand, in numbers of its own: its deliveries are numbered as they arrive.
+
+    Attributes:
+        epoch: grows whenever what was in hand has gone back to the queue unsettled; the numbers begin again.
+        taken: the number of the delivery that arrived last; 0 before the first.
+        done: every delivery up to this number is settled.
+        count: how many are not.
+    """
+
+    epoch: int
+    taken: int
+    done: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """A queue as the ledger asks about it; ``ready`` and ``consumers`` are of one moment.
+
+    Attributes:
+        ready: to be delivered.
+        aside: taken out of the queue to be handled alone, and not in hand.
+        consumers: who are registered, strangers too.
+        dead: given up.
+        found: the ids that were asked for and are somewhere in the queue; None where the bus cannot tell by id.
+        looked: every other id is not in the queue. False where the bus cannot tell, or has not looked everywhere.
+    """
+
+    ready: int
+    aside: int
+    consumers: int
+    dead: int
+    found: frozenset[str] | None = None
+    looked: bool = False
 
 
 class Subscription(Protocol):
@@ -175,6 +217,14 @@ class Subscription(Protocol):
     @property
     def registered(self) -> bool:
         """True only while deliveries can really arrive: the broker knows this consumer."""
+        ...
+
+    async def held(self) -> Held:
+        """What it has in hand, what was not fetched too: all that the bus had sent when it was asked.
+
+        Raises:
+            NotDurable: the bus does not answer, so something may be on its way that is in no number.
+        """
         ...
 
     async def fetch(self, limit: int) -> list[Delivery]:
@@ -236,6 +286,18 @@ class Bus(Protocol):
 
     async def depth(self, queue: str) -> Depth:
         """Counts of the queue now. Raises NotDurable where the broker cannot be asked."""
+        ...
+
+    async def census(self, queue: str, ids: Collection[str], *, search: bool = False) -> Census:
+        """Where accepted events are that the store does not have. Raises NotDurable where the bus cannot be asked.
+
+        Args:
+            queue: which.
+            ids: of events.
+            search: read the queue itself where it cannot be asked by id. Each message that is read counts as one
+                return of the twenty that a delivery has, and consumers do not see it meanwhile: only for a queue
+                without consumers of which something is known to be missing.
+        """
         ...
 
     async def dead(
@@ -399,6 +461,83 @@ class Inbox(Protocol):
         ...
 
 
+SuspectState = Literal["open", "lost", "dead", "discarded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An event that was accepted and that the store did not have when somebody looked.
+
+    Attributes:
+        since: when it was seen to be neither in the store nor in an outbox.
+        state: ``open``: in the queue, in somebody's hand, waiting for a retry, or lost; ``lost``: proven to be nowhere;
+            ``dead``: among the dead letters; ``discarded``: forgotten by an operator, and never suspected again.
+    """
+
+    event_id: str
+    since: datetime
+    state: SuspectState
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A process that consumes, as it says itself every second.
+
+    Attributes:
+        process: its name, never given twice.
+        beat: how often it has said so; each is worked out after the one before it was kept.
+        registered: whether deliveries can arrive there.
+        watermark: up to when it has handled everything that reached it; None where it does not know.
+        held: what it has in hand.
+        seen_at: by its own clock.
+    """
+
+    process: str
+    worker: str
+    beat: int
+    registered: bool
+    watermark: datetime | None
+    held: Held
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A delivery that did not succeed.
+
+    Attributes:
+        call_id: the event's subject.
+        outcome: ``retry``, ``snooze`` or ``deadletter``.
+        until: when it comes back; None of a dead letter.
+    """
+
+    worker: str
+    event_id: str
+    call_id: str | None
+    attempt: int
+    outcome: str
+    reason: str
+    at: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the ledger adds up, without reading it all.
+
+    Attributes:
+        events: kept.
+        callbacks: of which events of calls that vendors told.
+        repeats: callbacks that a vendor sent again.
+        outbox: derived and not yet published.
+    """
+
+    events: int
+    callbacks: int
+    repeats: int
+    outbox: int
+
+
 class Store(Inbox, Protocol):
     """Verbs, not tables; each is one transaction, but for those that read more than one statement should."""
 
@@ -428,8 +567,8 @@ class Store(Inbox, Protocol):
         """Takes derived events to publish, oldest first, for ``lease`` seconds."""
         ...
 
-    async def published(self, seqs: Sequence[int]) -> None:
-        """Removes derived events that are durable on the bus."""
+    async def published(self, seqs: Sequence[int], now: datetime) -> None:
+        """Removes derived events that are durable on the bus, and notes their ids for ``recheck``."""
         ...
 
     async def call(self, call_id: str) -> bytes | None:
@@ -459,6 +598,81 @@ class Store(Inbox, Protocol):
         ``outbox``: derived and not yet published; ``callbacks``: events of calls that vendors told; ``repeats``:
         callbacks that a vendor sent again.
         """
+        ...
+
+    # --- the ledger ---
+
+    async def totals(self) -> Totals:
+        """Totals of one moment, at the cost of what was kept since the last ``checkpoint``."""
+        ...
+
+    async def checkpoint(self, limit: int = 1_000_000) -> int:
+        """Counts events, at most so many, that were kept since the last one, once and for all; returns how many."""
+        ...
+
+    async def lacks(self, ids: Collection[str]) -> set[str]:
+        """Those that are of no event kept."""
+        ...
+
+    async def suspect(self, worker: str, ids: Collection[str], now: datetime) -> int:
+        """Notes accepted events that the store may lack; returns how many it does and did not know of.
+
+        An event that the store has, or that was suspected before, is left as it is.
+        """
+        ...
+
+    async def suspects(self, worker: str, limit: int) -> list[Suspect]:
+        """Those that are not discarded: the lost ones, then the open ones, then the dead; the oldest first.
+
+        The store may have one of them by now.
+        """
+        ...
+
+    async def judge(self, worker: str, verdicts: Mapping[str, SuspectState], now: datetime) -> int:
+        """Gives suspects another state; ``discarded`` also to ids that were none. Returns how many it changed."""
+        ...
+
+    async def reopen(self, worker: str) -> int:
+        """Dead suspects are open again: somebody took letters out of the dead ones. Returns how many."""
+        ...
+
+    async def clear(self, worker: str, ids: Collection[str]) -> None:
+        """Forgets suspects: they turned up."""
+        ...
+
+    async def recheck(self, worker: str, before: datetime, now: datetime) -> int:
+        """Looks for what was published before then, and suspects what did not come back; returns how many."""
+        ...
+
+    async def unreturned(self, limit: int) -> set[str]:
+        """Of derived events that were published and not rechecked yet, about so many of the youngest: their ids."""
+        ...
+
+    async def present(self, mine: Presence) -> list[Presence]:
+        """Keeps what this process says of itself; returns what the others said last, of all workers.
+
+        Those that have said nothing for an hour are forgotten.
+        """
+        ...
+
+    async def presences(self) -> list[Presence]:
+        """What every process said last."""
+        ...
+
+    async def leave(self, process: str) -> None:
+        """Forgets a process: it has given back what it had in hand."""
+        ...
+
+    async def attempted(self, attempts: Sequence[Attempt]) -> None:
+        """Keeps failed attempts."""
+        ...
+
+    async def attempts(self, *, ids: Collection[str] = (), call_id: str | None = None) -> list[Attempt]:
+        """The failed attempts of events, or of a call's, oldest first."""
+        ...
+
+    async def lead(self, name: str, holder: str, now: datetime, lease: float) -> bool:
+        """Whether ``holder`` is the one who does what ``name`` stands for, for ``lease`` seconds from now."""
         ...
 
     async def ping(self) -> None:

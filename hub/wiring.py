@@ -158,6 +158,7 @@ class Process:
         self.store = make_store(settings)
         self.disk = make_disk(settings) if ingress else None
         self.workers = [WORKERS[name](self.store, self.bus) for name in workers]
+        self.audit = ledger.Audit(self.store, self.bus, self.disk)
         self.port = 0
         self._stopping = asyncio.Event()
         self._crashed: BaseException | None = None
@@ -185,6 +186,7 @@ class Process:
                 if not await self._opened(stack):
                     return
                 await self._work(stack)
+                stack.push_async_callback(_cancelled, asyncio.create_task(self.audit.run(), name="audit"))
                 await self._listen(stack, listener)
                 if ready is not None:
                     ready()
@@ -294,7 +296,7 @@ class Process:
 
     def _api(self, quarantine: Quarantine) -> Api:
         token = self.settings.admin.token
-        letters = DeadLetters(self.bus, worker_queues(self.store, self.bus))
+        letters = DeadLetters(self.bus, worker_queues(self.store, self.bus), self.store)
         replay = Replay(self.bus, self.store, replay_targets(self.store, self.bus))
         return Api(
             self.store,
@@ -307,7 +309,8 @@ class Process:
 
     async def ledger(self) -> Mapping[str, Any]:
         """The ledger as ``GET /v1/ledger`` shows it."""
-        return await ledger.ledger(self.disk, self.bus, self.store)
+        mine = [worker.crew.process for worker in self.workers]
+        return await ledger.ledger(self.disk, self.bus, self.store, mine)
 
     # --- health ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Keeps every event and folds it into its call's record; says when a call is sealed.
 
-Three loops in one process, any number of processes: batches from the queue into the store; the sealer, a timer that
-the store remembers; the relay, which publishes what the store's transactions derived. Each is safe to repeat.
+Four loops in one process, any number of processes: batches from the queue into the store; the sealer, a timer that
+the store remembers; the relay, which publishes what the store's transactions derived; and the crew's, in which each
+process tells what it has in hand. Each is safe to repeat.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from hub import failpoints, metrics
 from hub.errors import NotDurable, Permanent, StoreUnavailable
 from hub.events import Event
 from hub.ports import Bus, Claimed, QueueSpec, Store
+from workers.presence import Crew
 from workers.runner import Runner, Worker
 
 NAME: Final = "persistence"
@@ -50,7 +52,8 @@ class Persistence:
         self._claimed_at = 0.0
         self._durable: list[int] = []
         worker = Worker(NAME, QUEUE, self.handle, batch=batch, prefetch=min(_PREFETCH, 2 * batch))
-        self.runner = Runner(worker, bus, clock=clock)
+        self.runner = Runner(worker, bus, clock=clock, note=store.attempted)
+        self.crew = Crew(store, self.runner, clock=clock)
 
     async def handle(self, events: Sequence[Event]) -> Mapping[str, Exception]:
         """Applies a batch in one transaction; what the store refuses for good is named."""
@@ -66,7 +69,7 @@ class Persistence:
 
     async def run(self) -> None:
         """Works until ``stop``; the sealer and the relay end with it, and it with them."""
-        loops = [asyncio.create_task(loop(), name=loop.__name__) for loop in (self._seal, self._relay)]
+        loops = [asyncio.create_task(loop(), name=loop.__name__) for loop in (self._seal, self._relay, self._tell)]
         for loop in loops:
             loop.add_done_callback(lambda _: self.stop())  # ended by a defect: nobody would seal, or tell
         try:
@@ -77,6 +80,7 @@ class Persistence:
             for loop in loops:
                 loop.cancel()
             await asyncio.wait(loops)
+            await self.crew.leave()
         for loop in loops:
             if not loop.cancelled():
                 loop.result()
@@ -91,14 +95,14 @@ class Persistence:
     async def _seal(self) -> None:
         """Seals calls as they become due, never beyond what the queue has shown.
 
-        After an outage the queue may hold the very events whose absence would be sealed as a gap, so silence counts
-        only up to the runner's watermark.
+        After an outage the queue may hold the very events whose absence would be sealed as a gap, and another process
+        may have them in hand, so silence counts only up to the crew's watermark.
         """
         await self._for_ever(self._seal_due, self._planned, "sealer")
 
     async def _seal_due(self) -> float:
         """Seals what is due; returns the seconds until the next call is."""
-        upto = self.runner.watermark()
+        upto = self.crew.watermark()
         if upto is None:
             return _SWEEP
         sealed = await self._store.seal(upto, _SEALED_AT_ONCE)
@@ -110,6 +114,10 @@ class Persistence:
             return 0
         due = await self._store.next_seal()
         return _LONGEST_WAIT if due is None else max(_SWEEP, (due - self._clock()).total_seconds())
+
+    async def _tell(self) -> None:
+        """Tells the other processes, and the ledger, what is in hand here."""
+        await self._for_ever(self.crew.tell, self._stopping, "crew")
 
     async def _relay(self) -> None:
         """Publishes what transactions derived, in their order, and forgets it after the confirm."""
@@ -133,7 +141,7 @@ class Persistence:
             await self._bus.publish([one.message for one in self._claimed])
             failpoints.hit("derived.after_publish")
             self._durable, self._claimed = [one.seq for one in self._claimed], []
-        await self._store.published(self._durable)
+        await self._store.published(self._durable, self._clock())
         metrics.relayed.inc(len(self._durable))
         self._durable = []
         return 0
@@ -141,7 +149,8 @@ class Persistence:
     async def _for_ever(self, step: Callable[[], Awaitable[float]], wake: asyncio.Event, name: str) -> None:
         """Repeats ``step``, which says how long to wait; woken early by ``wake``; failures are waited out."""
         while not self._stopping.is_set():
-            wake.clear()
+            if wake is not self._stopping:
+                wake.clear()
             try:
                 wait = await step()
             except (StoreUnavailable, NotDurable) as error:

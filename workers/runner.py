@@ -10,7 +10,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
 from typing import Any, Final
 
@@ -20,13 +20,27 @@ from hub import failpoints, metrics, retry
 from hub.calls.facts import received_at
 from hub.errors import BusClosed, NotDurable, StoreUnavailable, Undecodable
 from hub.events import Event, to_event
-from hub.ports import Ack, Bus, DeadLetter, Delivery, Inbox, Outcome, QueueSpec, Retry, Snooze, Subscription
+from hub.ports import (
+    Ack,
+    Attempt,
+    Bus,
+    DeadLetter,
+    Delivery,
+    Held,
+    Inbox,
+    Outcome,
+    QueueSpec,
+    Retry,
+    Snooze,
+    Subscription,
+)
 
 _PATIENCE: Final = 15.0  # seconds that a stopping worker gives the batch in hand
 _IDLE: Final = 0.1  # seconds without a delivery after which the queue counts as empty
 _SILENCE: Final = 0.3  # seconds: three looks without a delivery
 _AFTER_OUTAGE: Final = 5.0  # longer than the outbox's relay sleeps
 _PAUSE: Final = (0.25, 10.0)
+NOTHING: Final = Held(0, 0, 0, 0)
 _log = structlog.get_logger("worker")
 
 Handler = Callable[[Sequence[Event]], Awaitable[Mapping[str, Exception]]]
@@ -34,6 +48,9 @@ Handler = Callable[[Sequence[Event]], Awaitable[Mapping[str, Exception]]]
 
 Raising fails all of them.
 """
+
+Note = Callable[[Sequence[Attempt]], Awaitable[None]]
+"""Keeps failed attempts. Raises StoreUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +78,16 @@ class Worker:
 class Runner:
     """One worker at one bus. ``run`` until ``stop``."""
 
-    def __init__(self, worker: Worker, bus: Bus, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        bus: Bus,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        note: Note | None = None,
+    ) -> None:
         self.worker = worker
+        self._note = note
         self._bus = bus
         self._clock = clock
         self._stopping = asyncio.Event()
@@ -82,6 +107,10 @@ class Runner:
     def started(self) -> bool:
         """Whether ``run`` has begun."""
         return self._subscription is not None
+
+    async def held(self) -> Held:
+        """What the subscription has in hand. Raises NotDurable where the bus does not answer."""
+        return NOTHING if self._subscription is None else await self._subscription.held()
 
     def watermark(self) -> datetime | None:
         """Up to when every event that reached the queue has been handled; None where that is not known.
@@ -172,9 +201,23 @@ class Runner:
         for delivery, event in decoded:
             failure = failures.get(event.id)
             outcomes.append((delivery, Ack() if failure is None else _outcome(failure, delivery.attempt, now)))
+        await self._note_failures(outcomes, now)
         await self._settle(subscription, outcomes)
         failpoints.hit("worker.after_settle")
         self._report(outcomes, perf_counter() - began)
+
+    async def _note_failures(self, outcomes: Sequence[tuple[Delivery, Outcome]], now: datetime) -> None:
+        """Notes what failed before it is settled: the ledger must not take for lost what waits for its retry."""
+        failed = [
+            _attempt(self.worker.name, delivery, outcome, now)
+            for delivery, outcome in outcomes
+            if not isinstance(outcome, Ack)
+        ]
+        if failed and self._note is not None:
+            try:
+                await self._note(failed)
+            except StoreUnavailable as error:
+                _log.warning("worker.not_noted", worker=self.worker.name, attempts=len(failed), reason=str(error))
 
     async def _settle(self, subscription: Subscription, outcomes: list[tuple[Delivery, Outcome]]) -> None:
         """Settles a batch. What was decided stays decided while the bus cannot write it down."""
@@ -288,6 +331,20 @@ def _decode(deliveries: Sequence[Delivery]) -> tuple[list[tuple[Delivery, Event]
         except Undecodable as error:
             outcomes.append((delivery, DeadLetter(f"undecodable: {error}")))
     return decoded, outcomes
+
+
+def _attempt(worker: str, delivery: Delivery, outcome: Retry | Snooze | DeadLetter, now: datetime) -> Attempt:
+    after = None if isinstance(outcome, DeadLetter) else outcome.after
+    return Attempt(
+        worker=worker,
+        event_id=delivery.message.id,
+        call_id=delivery.message.headers.get("ce-subject"),
+        attempt=delivery.attempt,
+        outcome=type(outcome).__name__.lower(),
+        reason=outcome.reason[:500],
+        at=now,
+        until=None if after is None else now + timedelta(seconds=after),
+    )
 
 
 def _outcome(error: Exception, attempt: int, now: datetime) -> Outcome:

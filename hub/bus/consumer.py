@@ -21,11 +21,13 @@ from hub.bus.suspicion import SUSPECT_AFTER
 from hub.bus.tasks import end, ending
 from hub.bus.topology import RPC_TIMEOUT, close_channel, dead_queue, suspects_queue
 from hub.bus.wire import Copy, Received, received
-from hub.ports import Ack, DeadLetter, Delivery, Outcome, Retry, Snooze
+from hub.errors import NotDurable
+from hub.ports import Ack, DeadLetter, Delivery, Held, Outcome, Retry, Snooze
 
 log = structlog.get_logger("bus")
 
 _WRITE_TIMEOUT: Final = 5.0
+_ANSWER: Final = 3.0  # seconds
 _LONGEST_MOVE_PAUSE: Final = 5.0
 _TOO_EARLY: Final = 0.05  # seconds that are not worth parking a delivery for
 _TOGETHER: Final = 0.05  # seconds in which suspects gather
@@ -96,6 +98,9 @@ class RabbitSubscription:
         self._unsettled: dict[int, int] = {}  # delivery tags of the channel, ascending, and the sizes of the bodies
         self._bytes = 0
         self._ending: asyncio.Future[str] | None = None
+        self._latest = 0  # of the delivery tags
+        self._epoch = 0
+        self._asking: asyncio.Task[bool] | None = None
         self._acking = asyncio.Lock()
         self._moving: set[asyncio.Task[None]] = set()
         self._suspected: dict[int, Copy] = {}  # set aside together in a moment
@@ -107,6 +112,32 @@ class RabbitSubscription:
     def registered(self) -> bool:
         """True between the broker's consume-ok and the end of that consumer."""
         return self._registered
+
+    async def held(self) -> Held:
+        """What is in hand, by the delivery tags of the channel.
+
+        A delivery may have left the queue and not be here yet, for as long as a connection can be dead without our
+        knowing. So the broker is asked something on that very channel: its answer comes behind all that it sent before.
+        """
+        channel = self._channel
+        if channel is not None and self._registered:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask(channel), name=f"bus {self.queue} asking")
+            await asyncio.wait([self._asking], timeout=_ANSWER)
+            asked = self._asking
+            if not asked.done() or asked.cancelled() or not asked.result():
+                raise NotDurable("the broker does not answer on the consumer's channel")
+        oldest = next(iter(self._unsettled), self._latest + 1)
+        return Held(self._epoch, self._latest, oldest - 1, len(self._unsettled))
+
+    async def _ask(self, channel: AbstractChannel) -> bool:
+        # Not given a time limit: the library closes a channel whose question is given up.
+        try:
+            async with broken_by():
+                await channel.queue_declare(self.queue, passive=True)
+        except Broken:
+            return False
+        return True
 
     @property
     def in_hand(self) -> int:
@@ -165,7 +196,7 @@ class RabbitSubscription:
             return
         self._closed = True
         self._inbox.close()
-        await end([self._task, *self._attendants, *self._moving])
+        await end([self._asking, self._task, *self._attendants, *self._moving])
 
     # --- the consumer ------------------------------------------------------------------------------------------------
 
@@ -192,8 +223,7 @@ class RabbitSubscription:
         channel.on_consumer_cancel_callbacks.add(lambda _: self.rebuild("the broker cancelled the consumer"))
         closing = channel.closing
         try:
-            self._unsettled, self._bytes = {}, 0
-            self._suspected = {}
+            self._given_back()
             self._channel = channel
             async with broken_by():
                 if self._isolates():
@@ -208,10 +238,16 @@ class RabbitSubscription:
             self._registered = False
             self._channel = None
             self._ending = None
-            self._unsettled, self._bytes = {}, 0
+            self._given_back()
             self._inbox.drop(lambda _: True)
             closing.cancel()
             await self._leave(channel)
+
+    def _given_back(self) -> None:
+        """What was in hand is the queue's again."""
+        self._unsettled, self._bytes, self._latest = {}, 0, 0
+        self._suspected = {}
+        self._epoch += 1
 
     async def _leave(self, channel: AbstractChannel) -> None:
         try:
@@ -258,6 +294,7 @@ class RabbitSubscription:
         the first few acknowledgements.
         """
         self._suspected[number] = copy
+        self._epoch += 1  # it goes back into a queue
         if len(self._suspected) > 1:
             return
         task = asyncio.create_task(self._isolate(channel), name=f"bus {self.queue} isolating")
@@ -278,6 +315,7 @@ class RabbitSubscription:
         size = len(delivered.body)
         self._allowance.saw(size)
         self._unsettled[delivered.delivery_tag] = size
+        self._latest = delivered.delivery_tag
         self._bytes += size
         if self._allowance.exceeded(self._bytes):
             self._allowance.narrow()

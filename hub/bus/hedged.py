@@ -71,6 +71,10 @@ class Hedge:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Makes events durable. Raises NotDurable where neither the bus nor the outbox could take them."""
+        await self._make_durable(messages)
+        self._disk.notes.add(message.id for message in messages)
+
+    async def _make_durable(self, messages: Sequence[Message]) -> None:
         why, asked = self._shortcut(), None
         if why is None:
             asked = self._ask(messages)

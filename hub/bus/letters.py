@@ -52,7 +52,7 @@ async def look(
 ) -> list[Dead]:
     """The oldest letters behind a place that ``where`` holds for."""
     found: _Oldest[Dead] = _Oldest(limit)
-    async with _walk(connection, queue) as walk, aclosing(walk.letters()) as letters:
+    async with _walk(connection, dead_queue(queue)) as walk, aclosing(walk.letters()) as letters:
         async for _, letter in letters:
             dead = letter.dead()
             at = _place(dead)
@@ -63,7 +63,7 @@ async def look(
 
 async def take(connection: AbstractConnection, queue: str, ids: Collection[str] | None, limit: int, move: Move) -> int:
     """Moves the oldest letters, or those of the ids; returns how many. Raises NotDurable where one has to stay."""
-    async with _walk(connection, queue) as walk:
+    async with _walk(connection, dead_queue(queue)) as walk:
         chosen = await (walk.oldest(limit) if ids is None else walk.named(frozenset(ids), limit))
         for at in range(0, len(chosen), _TOGETHER):
             await walk.move(dict(chosen[at : at + _TOGETHER]), move)
@@ -77,7 +77,7 @@ async def rescue(connection: AbstractConnection, queue: str, move: Move) -> int:
     async def forget(found: Sequence[Received]) -> list[str | None]:
         return [None] * len(found)
 
-    async with _walk(connection, queue) as walk:
+    async with _walk(connection, dead_queue(queue)) as walk:
         bystanders, probes = await walk.innocent()
         await walk.move(probes, forget)
         for at in range(0, len(bystanders), _TOGETHER):
@@ -87,10 +87,15 @@ async def rescue(connection: AbstractConnection, queue: str, move: Move) -> int:
     return len(bystanders)
 
 
+async def names(connection: AbstractConnection, name: str) -> list[str]:
+    """The ids of all that lies in a queue, strangers' too; each of its messages has been returned once more then."""
+    async with _walk(connection, name) as walk, aclosing(walk.letters()) as letters:
+        return [letter.dead().id async for _, letter in letters]
+
+
 @asynccontextmanager
-async def _walk(connection: AbstractConnection, queue: str) -> AsyncIterator["_Walk"]:
-    """Over the letters of a queue, on a channel of its own. Raises NotDurable where there is no such queue."""
-    name = dead_queue(queue)
+async def _walk(connection: AbstractConnection, name: str) -> AsyncIterator["_Walk"]:
+    """Over what lies in a queue, on a channel of its own. Raises NotDurable where there is no such queue."""
     if await _ready(connection, name) is None:
         raise NotDurable(f"there is no queue {name}")
     channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
@@ -112,7 +117,7 @@ async def _ready(connection: AbstractConnection, name: str) -> int | None:
 
 
 class _Walk:
-    """Every letter that nobody else is looking at, each but once.
+    """Every message that nobody else is looking at, each but once.
 
     Attributes:
         got: how many the channel was given.

@@ -24,7 +24,7 @@ from hub.bus.watchdog import Watchdog
 from hub.bus.wire import Letter, Received, probe, publication, straight
 from hub.errors import NotDurable
 from hub.events import Message
-from hub.ports import Dead, Depth, QueueSpec
+from hub.ports import Census, Dead, Depth, QueueSpec
 
 log = structlog.get_logger("bus")
 
@@ -144,7 +144,33 @@ class RabbitBus:
         if ready is None:
             raise NotDurable(f"there is no queue {queue}")
         in_hand = sum(one.in_hand for one in self._subscriptions if one.queue == queue)
-        return Depth(ready=ready, in_flight=in_hand + sum(count or 0 for count in waiting), dead=dead or 0)
+        return Depth(ready, in_hand + sum(count or 0 for count in waiting), dead or 0, alone=True)
+
+    async def census(self, queue: str, ids: Collection[str], *, search: bool = False) -> Census:
+        """Counts; the broker knows nothing of ids, so they are only looked for where ``search`` allows to read all."""
+
+        async def ask(connection: AbstractConnection) -> Census:
+            others = [topology.suspects_queue(queue), topology.dead_queue(queue)]
+            standing = await topology.standing(connection, queue)
+            if standing is None:
+                raise NotDurable(f"there is no queue {queue}")
+            aside, dead = await topology.counts(connection, others)
+            seen: list[str] | None = None
+            if search and not standing[1]:
+                seen = await letters.names(connection, queue)
+                standing = await topology.standing(connection, queue) or standing
+            ready, consumers = standing
+            return Census(
+                ready=ready,
+                aside=aside or 0,
+                consumers=consumers,
+                dead=dead or 0,
+                found=None if seen is None else frozenset(ids) & frozenset(seen),
+                # Somebody who came in between, a consumer or another reader, may have had what we did not see.
+                looked=seen is not None and not consumers and len(seen) >= ready,
+            )
+
+        return await self._ask(ask)
 
     async def dead(
         self, queue: str, limit: int = 50, after: str | None = None, where: Callable[[Dead], bool] | None = None

@@ -106,6 +106,12 @@ _SUSPECT = """
     UPDATE deliveries SET state = 'dead', reason = 'delivery_limit', died_at = ?
     WHERE queue = ? AND state = 'ready' AND returned > ?"""
 
+_PAGE: Final = "SELECT message FROM deliveries WHERE queue = ? AND message > ? ORDER BY message LIMIT ?"
+_NAMES: Final = """
+    SELECT CASE WHEN json_valid(CAST(headers AS TEXT)) THEN json_extract(CAST(headers AS TEXT), '$."ce-id"') END AS name
+    FROM deliveries JOIN messages ON id = message
+    WHERE queue = ? AND message BETWEEN ? AND ? AND name IN (SELECT value FROM json_each(?))"""
+
 
 def declare(connection: sqlite3.Connection, specs: Sequence[QueueSpec]) -> None:
     """Makes queues and bindings exist. Existing ones stay, those that are not asked for any more too, as in AMQP."""
@@ -373,6 +379,26 @@ def release(connection: sqlite3.Connection, consumers: Iterable[int], now: float
         if suspected and ordered_rows.is_ordered(connection, *row):
             ordered_rows.bury(connection, *row)
         connection.execute("DELETE FROM consumers WHERE id = ?", (consumer,))
+
+
+def among(connection: sqlite3.Connection, name: str, ids: str, after: int, limit: int) -> tuple[set[str], int | None]:
+    """Which of the ids, a JSON list, are of the queue's next messages behind a row.
+
+    Returns:
+        them, and the row to go on behind; None at the end.
+    """
+    queue = queue_id(connection, name)
+    page = connection.execute(_PAGE, (queue, after, limit)).fetchall()
+    if not page:
+        return set(), None
+    found = connection.execute(_NAMES, (queue, page[0][0], page[-1][0], ids)).fetchall()
+    return {one for (one,) in found}, page[-1][0] if len(page) == limit else None
+
+
+def consumers(connection: sqlite3.Connection, name: str) -> int:
+    """How many consume from the queue."""
+    query = "SELECT count(*) FROM consumers WHERE queue = ?"
+    return int(connection.execute(query, (queue_id(connection, name),)).fetchone()[0])
 
 
 def depth(connection: sqlite3.Connection, name: str) -> Depth:

@@ -208,6 +208,17 @@ async def counts(connection: AbstractConnection, names: Sequence[str]) -> list[i
     return found
 
 
+async def standing(connection: AbstractConnection, name: str) -> tuple[int, int] | None:
+    """How many messages are ready in a queue, and how many consume from it, at one moment; None without the queue."""
+    channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
+    try:
+        answer = await channel.queue_declare(name, passive=True, timeout=RPC_TIMEOUT)
+    except ChannelNotFoundEntity:
+        return None
+    await close_channel(channel)
+    return answer.message_count or 0, answer.consumer_count or 0
+
+
 async def close_channel(channel: AbstractChannel, within: float = 2.0) -> None:
     """Closes a channel; gives up on a broker that does not answer."""
     try:

@@ -29,7 +29,7 @@ from hub.cli.shared import run
 from hub.config import Settings
 from hub.errors import ConfigurationError
 from hub.operating.dead_letters import MOST, DeadLetters, Filter, Found, Report, Verb
-from hub.wiring import WORKERS, make_store, worker_queues
+from hub.wiring import WORKERS, opened, worker_queues
 
 T = TypeVar("T")
 
@@ -197,8 +197,8 @@ async def _with_letters(settings: Settings, use: Callable[[DeadLetters], Awaitab
 
 @asynccontextmanager
 async def _letters(settings: Settings) -> AsyncIterator[DeadLetters]:
-    async with opened_bus(settings) as bus:
-        yield DeadLetters(bus, worker_queues(make_store(settings), bus))
+    async with opened_bus(settings) as bus, opened(settings) as store:
+        yield DeadLetters(bus, worker_queues(store, bus), store)
 
 
 def _known(worker: str | None) -> None:

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import orjson
@@ -12,7 +13,7 @@ import structlog
 from hub.errors import NotDurable
 from hub.events import timestamp
 from hub.operating.pace import Pace
-from hub.ports import Bus, Dead
+from hub.ports import Bus, Dead, Store
 
 MOST: Final = 10_000
 """Letters that one request may act on; they are named in memory first."""
@@ -129,9 +130,10 @@ class DeadLetters:
         workers: name → queue.
     """
 
-    def __init__(self, bus: Bus, workers: Mapping[str, str]) -> None:
+    def __init__(self, bus: Bus, workers: Mapping[str, str], store: Store) -> None:
         self.workers = workers
         self._bus = bus
+        self._store = store
 
     async def page(
         self, limit: int, after: tuple[str, str] | None, which: Filter, worker: str | None = None
@@ -200,6 +202,7 @@ class DeadLetters:
 
         Raises:
             NotDurable: the bus cannot be asked which there are.
+            StoreUnavailable: the ledger cannot be told what is to be discarded; nothing was.
         """
         queue = self.workers[worker]
         chosen = await self._bus.dead(queue, min(limit, MOST), None, which if ids is None else _named(ids))
@@ -208,9 +211,20 @@ class DeadLetters:
             there = set(report.ids)
             report.missing = [one for one in dict.fromkeys(ids) if one not in there]
         if not dry_run:
+            if verb == "discard":
+                await self._tell_ledger(report)
             await self._carry_out(report, queue, rate, progress)
             _log.warning("operator.dead_letters", verb=verb, worker=worker, done=report.done, chosen=len(report.ids))
         return report
+
+    async def _tell_ledger(self, report: Report) -> None:
+        """Before they are gone: an event that is nowhere by somebody's wish is no loss.
+
+        An id that the ledger names and that is no dead letter is taken off its list.
+        """
+        suspects = {one.event_id for one in await self._store.suspects(report.worker, MOST)}
+        ids = {*report.ids, *suspects.intersection(report.missing)}
+        await self._store.judge(report.worker, dict.fromkeys(ids, "discarded"), datetime.now(UTC))
 
     async def _carry_out(self, report: Report, queue: str, rate: float | None, progress: Progress | None) -> None:
         do = {"requeue": self._bus.requeue, "discard": self._bus.discard}[report.verb]

@@ -21,7 +21,7 @@ from hub.ports import Applied
 from hub.store.batches import allot, batch, insert_new
 from hub.store.changes import Change, Touched, applied, sealed
 from hub.store.failures import CONVERSIONS, BadData, bad_data
-from hub.store.rows import event_of, event_row, outbox_row
+from hub.store.rows import event_of, event_row, fit, outbox_row
 from hub.store.tables import call_numbers, calls, events, outbox
 
 REUSED: Final = "request_id_reused"
@@ -68,6 +68,7 @@ class Folding:
         distinct: dict[str, Event] = {}
         for event in given:
             distinct.setdefault(event.id, event)
+            fit(event)
         touched = _touched(distinct.values())
         apart = sorted((event for event in distinct.values() if not applies(event)), key=lambda event: event.id)
 
@@ -77,7 +78,7 @@ class Folding:
         repeats = _repeats(given, touched)
         kept = await self._keep_new(connection, touched.values(), apart, numbers, now)
         await self._drop_empty(connection, touched.values())
-        changes = [applied(call, self._fold(call), now) for call in touched.values() if call.new]
+        changes = [self._change(applied, call, now) for call in touched.values() if call.new]
         await self._store(connection, changes)
         if repeats:
             await connection.execute(self._count, self._counted.bind(repeats))
@@ -97,7 +98,7 @@ class Folding:
         changes, unfit = [], []
         for call in touched.values():
             try:
-                changes.append(sealed(call, self._fold(call), now))
+                changes.append(self._change(sealed, call, now))
             except BadData as error:
                 _log.exception("store.call_not_sealed", call_id=call.call_id, reason=str(error))
                 unfit.append({"call_id": call.call_id})
@@ -137,11 +138,17 @@ class Folding:
             for event in call.candidates:
                 if event.id in known:
                     continue
-                if reused(call.events, event, self._timing):
+                if self._reused(call, event):
                     refused[event.id] = REUSED
                 else:
                     call.new.append(event)
         return refused
+
+    def _reused(self, call: Touched, event: Event) -> bool:
+        try:
+            return reused(call.events, event, self._timing)
+        except CONVERSIONS as error:
+            raise bad_data(error) from error
 
     async def _keep_new(
         self,
@@ -171,9 +178,9 @@ class Folding:
         if empty:
             await connection.execute(self._remove, self._ids.bind(empty))
 
-    def _fold(self, call: Touched) -> Folded:
+    def _change(self, make: Callable[[Touched, Folded, datetime], Change], call: Touched, now: datetime) -> Change:
         try:
-            return fold(call.events, self._expected(call.before.source), self._timing)
+            return make(call, fold(call.events, self._expected(call.before.source), self._timing), now)
         except CONVERSIONS as error:  # values of a shape that the fold does not know: the newest event's fault
             raise bad_data(error) from error
 

@@ -13,11 +13,22 @@ from hub.calls import applies, key
 from hub.calls.facts import received_at
 from hub.events import Event, Message, moment, timestamp, to_message
 from hub.ports import Stored
-from hub.store.failures import bad_data
+from hub.store.failures import BadData, bad_data
 
 # Characters. E.164 has fifteen digits; what is longer is nobody's number and bursts an index.
 LONGEST_NUMBER: Final = 40
 _ORNAMENTS: Final = str.maketrans("", "", " +-./()")
+
+
+def fit(event: Event) -> None:
+    """Raises BadData where a text beside the data has a NUL: PostgreSQL keeps none, and SQLite would cut it there.
+
+    In the data it is escaped, and kept by both.
+    """
+    texts = (event.id, event.routing_key, event.source, event.subject, event.traceparent)
+    folded = key(event) if applies(event) else ""
+    if "\0" in "".join([*filter(None, texts), folded]):
+        raise BadData("a NUL (0x00) in its id, type, source, subject, call or trace: no text that can be kept")
 
 
 def event_row(event: Event, now: datetime) -> dict[str, Any]:
@@ -108,7 +119,7 @@ def numbers(record: dict[str, Any]) -> frozenset[str]:
     spelled = [party.get(name) for party in parties if party for name in ("number", "e164")]
     stated = (party["e164"] for party in parties if party and isinstance(party.get("e164"), str))
     plain = {searchable(number) for number in (*spelled, *map(national, stated)) if isinstance(number, str)}
-    return frozenset(number for number in plain if 0 < len(number) <= LONGEST_NUMBER)
+    return frozenset(number for number in plain if 0 < len(number) <= LONGEST_NUMBER and "\0" not in number)
 
 
 @lru_cache(maxsize=4096)

@@ -1,24 +1,38 @@
 """The store: its verbs, each one transaction. What they do stands in ``folding`` and ``reading``."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.calls import Timing
 from hub.errors import ConfigurationError, StoreUnavailable
 from hub.events import Event
-from hub.ports import Applied, CallFilter, Claimed, EventFilter, Page, Stored, Survey
+from hub.ports import (
+    Applied,
+    Attempt,
+    CallFilter,
+    Claimed,
+    EventFilter,
+    Page,
+    Presence,
+    Stored,
+    Survey,
+    Suspect,
+    SuspectState,
+    Totals,
+)
 from hub.store import reading, replaying
+from hub.store.books import Books
 from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
 from hub.store.rows import message_of
-from hub.store.tables import outbox
+from hub.store.tables import outbox, relayed
 from hub.store.transactions import Transactions
 
 GRACE: Final = 10  # seconds that close() gives to what still runs
@@ -42,6 +56,7 @@ class SqlStore:
         self._path = sqlite_path(url)
         self._transactions = Transactions(engine)
         self._folding = Folding(engine.dialect.name, expected, timing)
+        self._books = Books(engine.dialect.name)
 
     async def start(self) -> None:
         """Makes a SQLite file, for its owner's eyes alone; nothing is connected before it is needed.
@@ -100,11 +115,14 @@ class SqlStore:
 
         return await self._transactions.write(work)
 
-    async def published(self, seqs: Sequence[int]) -> None:
-        """Removes derived events that are durable on the bus."""
+    async def published(self, seqs: Sequence[int], now: datetime) -> None:
+        """Removes derived events that are durable on the bus, and notes their ids for ``recheck``."""
 
         async def work(connection: AsyncConnection) -> None:
-            await connection.execute(delete(outbox).where(outbox.c.seq.in_(seqs)))
+            gone = delete(outbox).where(outbox.c.seq.in_(seqs)).returning(outbox.c.event_id)
+            ids = (await connection.scalars(gone)).all()
+            if ids:
+                await connection.execute(insert(relayed).values(at=now, ids="\n".join(ids)))
 
         if seqs:
             await self._transactions.write(work)
@@ -154,6 +172,78 @@ class SqlStore:
     async def counts(self) -> dict[str, int]:
         """Totals, see ``hub.ports.Store``; exact, and as slow as the indexes are long."""
         return await self._transactions.read(reading.counts)
+
+    # --- the ledger: hub.ports.Store says what each promises ---------------------------------------------------------
+
+    async def totals(self) -> Totals:
+        """Totals of one moment, at the cost of what was kept since the last checkpoint."""
+        return await self._transactions.read(self._books.totals)
+
+    async def checkpoint(self, limit: int = 1_000_000) -> int:
+        """Counts events that were kept since the last one, once and for all; returns how many."""
+        return await self._transactions.write(lambda connection: self._books.checkpoint(connection, limit))
+
+    async def lacks(self, ids: Collection[str]) -> set[str]:
+        """Those that are of no event kept."""
+        return await self._transactions.read(lambda connection: self._books.lacks(connection, ids)) if ids else set()
+
+    async def suspect(self, worker: str, ids: Collection[str], now: datetime) -> int:
+        """Notes accepted events that the store lacks; returns how many are new."""
+        if not ids:
+            return 0
+        return await self._transactions.write(lambda connection: self._books.suspect(connection, worker, ids, now))
+
+    async def suspects(self, worker: str, limit: int) -> list[Suspect]:
+        """Those that are not discarded: the lost ones, then the open ones, then the dead; the oldest first."""
+        return await self._transactions.read(lambda connection: self._books.suspects(connection, worker, limit))
+
+    async def judge(self, worker: str, verdicts: Mapping[str, SuspectState], now: datetime) -> int:
+        """Gives suspects another state; returns how many it changed."""
+        if not verdicts:
+            return 0
+        return await self._transactions.write(lambda connection: self._books.judge(connection, worker, verdicts, now))
+
+    async def reopen(self, worker: str) -> int:
+        """Dead suspects are open again; returns how many."""
+        return await self._transactions.write(lambda connection: self._books.reopen(connection, worker))
+
+    async def clear(self, worker: str, ids: Collection[str]) -> None:
+        """Forgets suspects: they turned up."""
+        if ids:
+            await self._transactions.write(lambda connection: self._books.clear(connection, worker, ids))
+
+    async def recheck(self, worker: str, before: datetime, now: datetime) -> int:
+        """Looks for what was published before then; returns how many did not come back."""
+        return await self._transactions.write(lambda connection: self._books.recheck(connection, worker, before, now))
+
+    async def unreturned(self, limit: int) -> set[str]:
+        """Ids of derived events that were published and not rechecked yet, about so many of the youngest."""
+        return await self._transactions.read(lambda connection: self._books.unreturned(connection, limit))
+
+    async def present(self, mine: Presence) -> list[Presence]:
+        """Keeps what this process says of itself; returns what the others said last."""
+        return await self._transactions.write(lambda connection: self._books.present(connection, mine))
+
+    async def presences(self) -> list[Presence]:
+        """What every process said last."""
+        return await self._transactions.read(self._books.presences)
+
+    async def leave(self, process: str) -> None:
+        """Forgets a process: it has given back what it had in hand."""
+        await self._transactions.write(lambda connection: self._books.leave(connection, process))
+
+    async def attempted(self, attempts: Sequence[Attempt]) -> None:
+        """Keeps failed attempts."""
+        if attempts:
+            await self._transactions.write(lambda connection: self._books.attempted(connection, attempts))
+
+    async def attempts(self, *, ids: Collection[str] = (), call_id: str | None = None) -> list[Attempt]:
+        """The failed attempts of events, or of a call's, oldest first."""
+        return await self._transactions.read(lambda connection: self._books.attempts(connection, ids, call_id))
+
+    async def lead(self, name: str, holder: str, now: datetime, lease: float) -> bool:
+        """Whether ``holder`` is the one who does this, for ``lease`` seconds from now."""
+        return await self._transactions.write(lambda connection: self._books.lead(connection, name, holder, now, lease))
 
     async def ping(self) -> None:
         """Raises StoreUnavailable with one line that says what is wrong, within five seconds."""

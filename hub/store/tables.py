@@ -105,6 +105,7 @@ calls: Final = Table(
 for _name, _columns, _where in (
     ("calls_open", (calls.c.started_at, calls.c.call_id), calls.c.state == "in_progress"),
     ("calls_due", (calls.c.seal_at,), calls.c.seal_at.is_not(None)),
+    ("calls_repeated", (calls.c.repeats,), calls.c.repeats > 0),
 ):
     Index(_name, *_columns, postgresql_where=_where, sqlite_where=_where)
 
@@ -138,5 +139,82 @@ inbox: Final = Table(
     Column("worker", Name, primary_key=True),
     Column("event_id", Name, primary_key=True),
     Column("done_at", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# --- the ledger: books.py ---------------------------------------------------------------------------------------------
+
+# One row: events up to `upto` were counted, and events never go. Nobody who keeps events writes here.
+checkpoint: Final = Table(
+    "checkpoint",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("upto", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("callbacks", BigInteger, nullable=False),
+)
+
+# Accepted, and not among the events when somebody looked: in the queue, dead, or lost. See `hub.ports.Suspect`.
+suspects: Final = Table(
+    "suspects",
+    metadata,
+    Column("worker", Name, primary_key=True),
+    Column("event_id", Name, primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Ids of derived events that the bus has taken, to be looked for among the events once they have had time to come back.
+relayed: Final = Table(
+    "relayed",
+    metadata,
+    Column("seq", Serial, Identity(always=True), primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("ids", Text, nullable=False),  # a line each
+    sqlite_autoincrement=True,
+)
+
+# A row for each process that consumes, written every second: what it has in hand. See `hub.ports.Presence`.
+presence: Final = Table(
+    "presence",
+    metadata,
+    Column("process", Name, primary_key=True),
+    Column("worker", Name, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("registered", Boolean, nullable=False),
+    Column("watermark", Moment),
+    Column("epoch", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("in_hand", BigInteger, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+)
+
+# Deliveries that did not succeed, each attempt.
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("seq", Serial, Identity(always=True), primary_key=True),
+    Column("worker", Name, nullable=False),
+    Column("event_id", Name, nullable=False),
+    Column("call_id", Name),
+    Column("attempt", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("until", Moment),
+    Index("attempts_event", "event_id"),
+    Index("attempts_call", "call_id"),
+    sqlite_autoincrement=True,
+)
+
+# Who does what only one process at a time may do, and until when.
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("holder", Name, nullable=False),
+    Column("until", Moment, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.bus import rows
+from hub.bus import rows, sqlite
 from hub.bus.sqlite import SqliteBus
 from hub.ports import Ack, DeadLetter, Depth, QueueSpec, Retry
 from tests.contract.buses import eventually, message, publish, receive
@@ -191,3 +191,17 @@ async def test_the_room_of_a_settled_delivery_is_free_again_though_the_settler_w
         return await bus.depth(WORK.name) == Depth(0, 0, 0)
 
     await eventually(empty)
+
+
+async def test_a_census_of_a_long_queue_looks_at_the_oldest_and_says_so(
+    bus: SqliteBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "SEARCHED", 20)
+    monkeypatch.setattr(sqlite, "_PAGE", 5)
+    many = [message() for _ in range(30)]
+    await bus.publish(many)
+    old, middle, young = many[3].id, many[12].id, many[25].id
+    census = await bus.census(WORK.name, [old, young, "nobody's"])
+    assert (census.found, census.looked) == (frozenset([old]), False)
+    census = await bus.census(WORK.name, [old, middle])
+    assert (census.found, census.looked) == (frozenset([old, middle]), True)

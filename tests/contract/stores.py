@@ -55,7 +55,7 @@ async def drain(store: Store, now: datetime) -> list[Event]:
     events: list[Event] = []
     while claimed := await store.claim(now, 50, 60):
         events += [to_event(item.message) for item in claimed]
-        await store.published([item.seq for item in claimed])
+        await store.published([item.seq for item in claimed], now)
     return events
 
 

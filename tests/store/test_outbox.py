@@ -23,9 +23,9 @@ async def test_claims_are_oldest_first_and_nobody_elses_until_their_lease_is_ove
 async def test_what_is_published_is_gone(store: SqlStore) -> None:
     await store.apply([polled(number) for number in range(4)], NOON)
     claimed = await store.claim(NOON, 10, 30)
-    await store.published([item.seq for item in claimed[:3]])
-    await store.published([item.seq for item in claimed[:3]])
-    await store.published([])
+    await store.published([item.seq for item in claimed[:3]], NOON)
+    await store.published([item.seq for item in claimed[:3]], NOON)
+    await store.published([], NOON)
     assert await store.claim(after(31), 10, 30) == claimed[3:]
     assert (await store.counts())["outbox"] == 1
 
