@@ -52,6 +52,10 @@ class BusClosed(TrunklineError):
     """The subscription is closed; nothing more will come from it."""
 
 
+class Stuck(TrunklineError):
+    """This process gets nothing from its bus any more, and another one may: its supervisor starts it anew."""
+
+
 # --- a delivery: what should happen next -----------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from hub.calls import PROMISED, Timing
 from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
 from hub.disk import Disk
 from hub.door import serve
-from hub.errors import ConfigurationError, StoreUnavailable
+from hub.errors import ConfigurationError, StoreUnavailable, Stuck
 from hub.health import Health, Part, exposition
 from hub.ingress import Gate, Ingress
 from hub.operating.dead_letters import DeadLetters
@@ -48,10 +48,11 @@ _log = structlog.get_logger("process")
 # --- one of each ---------------------------------------------------------------------------------------------------
 
 
-def make_bus(settings: Settings) -> Bus:
-    """The bus that ``bus.url`` names."""
+def make_bus(settings: Settings, on_stuck: Callable[[str], None] | None = None) -> Bus:
+    """The bus that ``bus.url`` names; ``on_stuck`` hears of a consumer that only another process can mend."""
     urls = settings.bus.urls
-    return SqliteBus(sqlite_path(urls[0])) if urls[0].startswith("sqlite:") else RabbitBus(urls)
+    embedded = urls[0].startswith("sqlite:")
+    return SqliteBus(sqlite_path(urls[0])) if embedded else RabbitBus(urls, on_stuck=on_stuck)
 
 
 def make_store(settings: Settings) -> Store:
@@ -154,7 +155,7 @@ class Process:
         if unknown:
             raise ConfigurationError(f"worker: found {unknown[0]!r}; expected one of {', '.join(WORKERS)}")
         self.settings = settings
-        self.bus = make_bus(settings)
+        self.bus = make_bus(settings, self._stuck)
         self.store = make_store(settings)
         self.disk = make_disk(settings) if ingress else None
         self.workers = [WORKERS[name](self.store, self.bus) for name in workers]
@@ -212,6 +213,12 @@ class Process:
         if not opening.cancelled():
             await opening  # it raises what it met
         return not opening.cancelled()
+
+    def _stuck(self, reason: str) -> None:
+        """A consumer gets nothing any more, whatever was rebuilt: a supervisor is to start another process."""
+        _log.critical("process.stuck", reason=reason)
+        self._crashed = Stuck(reason)
+        self.stop()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         if self.disk is not None:

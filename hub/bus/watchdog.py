@@ -22,7 +22,7 @@ from hub.bus.topology import Waiting
 log = structlog.get_logger("bus")
 
 INTERVAL: Final = 15.0
-_REBUILD, _RECONNECT, _GIVE_UP = 3, 4, 6  # intervals of silence
+_REBUILD, _RECONNECT, _GIVE_UP = 3, 4, 6  # looks without a word
 _MOST_PROBES: Final = 32
 
 
@@ -64,26 +64,25 @@ class Step(Enum):
 
 
 class Silence:
-    """How long a consumer has been silent while it should not have been. Pure; time is an argument."""
+    """How often a consumer was silent while it should not have been. Pure.
 
-    def __init__(self, interval: float) -> None:
-        """None so far.
+    Looks are counted and not seconds: a process that was stopped for a while has looked once, and not often.
 
-        Args:
-            interval: seconds between two looks; a consumer is rebuilt after three, given up after six.
-        """
-        self.seconds = 0.0
-        self._interval = interval
+    Attributes:
+        looks: without a word, one after another.
+    """
+
+    def __init__(self) -> None:
+        self.looks = 0
 
     def broken(self) -> None:
         """The consumer was heard, or had no room."""
-        self.seconds = 0.0
+        self.looks = 0
 
-    def lasted(self, seconds: float) -> Step:
-        """It was silent for so much longer; each step is said once."""
-        before, self.seconds = self.seconds, self.seconds + seconds
-        passed = [step for step in Step if before < step.value * self._interval <= self.seconds]
-        return passed[-1] if passed else Step.NOTHING
+    def again(self) -> Step:
+        """It was silent once more; each step is said once."""
+        self.looks += 1
+        return next((step for step in Step if step.value == self.looks), Step.NOTHING)
 
 
 class Watchdog:
@@ -115,7 +114,7 @@ class Watchdog:
         self._reconnect = reconnect
         self._give_up = give_up
         self._interval = interval
-        self._silence = Silence(interval)
+        self._silence = Silence()
         self._since = 0.0
         self._due = False  # whether something should have arrived since then
 
@@ -126,18 +125,19 @@ class Watchdog:
             self._since = loop.time()
             self._due = self._has_room() and await self._something_comes()
             await asyncio.sleep(self._interval)
-            self._judge(loop.time())
+            self._judge()
 
-    def _judge(self, now: float) -> None:
+    def _judge(self) -> None:
         if self._watched.full or self._watched.heard_at >= self._since:
             self._silence.broken()
         elif self._due and self._watched.registered:
-            self._act(self._silence.lasted(now - self._since))
+            self._act(self._silence.again())
 
     def _act(self, step: Step) -> None:
         if step is Step.NOTHING:
             return
-        reason = f"nothing arrived for {self._silence.seconds:.0f} s, though there is something in the queue and room"
+        seconds = self._silence.looks * self._interval
+        reason = f"nothing arrived for {seconds:.0f} s, though there is something in the queue and room for it"
         log.error("bus.consumer_silent", queue=self._watched.queue, reason=reason, step=step.name.lower())
         match step:
             case Step.REBUILD:

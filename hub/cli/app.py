@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -21,7 +21,9 @@ from hub.cli import (
     vendor,
 )
 from hub.cli.shared import State
-from hub.errors import ConfigurationError, TrunklineError
+from hub.errors import ConfigurationError, Stuck, TrunklineError
+
+EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL: it may go better the next time
 
 app = typer.Typer(
     name="trunkline",
@@ -76,6 +78,9 @@ def main() -> None:
     except ConfigurationError as error:
         _complain(error)
         sys.exit(2)
+    except Stuck as error:
+        _complain(error)
+        sys.exit(EXIT_AGAIN)
     except TrunklineError as error:
         _complain(error)
         sys.exit(1)
