@@ -24,9 +24,11 @@ from tests.process.site import Load, Site, site
 from tests.servers.rabbitmq import RabbitMQ
 
 SECONDS: Final = at(quick=20.0, full=600.0)
-RATE: Final = at(quick=200.0, full=500.0)
+RATE: Final = at(quick=100.0, full=500.0)
 KILLS: Final = 3
-HEDGE, BEYOND = 0.25, 0.05
+# An answer of the outage comes 50 ms after the hedge at the latest; beside everything else on one machine, in 2 s.
+LATEST: Final = at(quick=2.0, full=0.25 + 0.05)
+CROWD: Final = 1_000
 _LONGEST: Final = at(quick=300, full=3_600)
 
 
@@ -86,7 +88,7 @@ async def test_a_long_outage_of_the_broker_and_a_killed_ingress_meanwhile_cost_n
     assert set(made.statuses) == {"200"}
     assert (made.refused, made.unanswered) == (0, 0)
     assert made.resets <= CONNECTIONS * KILLS
-    assert percentiles(result.seconds for result in meanwhile if result.status)["p99"] < HEDGE + BEYOND
+    assert percentiles(result.seconds for result in meanwhile if result.status)["p99"] < LATEST
     assert drained > filled
 
 
@@ -131,17 +133,14 @@ async def test_far_beyond_its_capacity_the_ingress_answers_200_or_503_in_bounded
     ingress = here.start("ingress")
     here.start("worker", "persistence")
     await here.ready()
-    async with Load(here.url, seed=109, calls=10**6, rate=50) as load:
-        await load.accepts(100)
-        await load.finish()
-    quiet = ingress.memory_info().rss
+    before = ingress.memory_info().rss
     began = monotonic()
-    async with Load(here.url, seed=110, calls=at(quick=1_200, full=12_000), concurrency=1_000) as load:
+    async with Load(here.url, seed=109, calls=at(quick=900, full=12_000), concurrency=CROWD) as load:
         await until(lambda: _is(load.report), within=_LONGEST)
     seconds = monotonic() - began
-    grown = (ingress.memory_info().rss - quiet) >> 20
+    grown = (_peak(ingress) - before) >> 20
     made = await account(
-        f"I28 overload: {len(load.results) / seconds:.0f}/s over 1,000 connections, {grown} MiB more",
+        f"I28 overload: {len(load.results) / seconds:.0f}/s over {CROWD} connections, {grown} MiB more",
         here,
         load,
         planned=1,
@@ -150,7 +149,13 @@ async def test_far_beyond_its_capacity_the_ingress_answers_200_or_503_in_bounded
     assert set(made.statuses) <= {"200", "503"}
     assert (made.refused, made.resets, made.unanswered) == (0, 0, 0)
     assert made.p99 < 10
-    assert grown < 100
+    assert grown < 150
+
+
+def _peak(process: psutil.Popen) -> int:
+    """The most memory that it ever had, in bytes."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _outbox(here: Site, query: str) -> int:

@@ -30,7 +30,7 @@ async def _refused(hub: Hub) -> bool:
     """Whether nobody listens any more: it drains."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", hub.process.port)
-    except ConnectionRefusedError:
+    except OSError:  # refused; or reset, where the kernel had taken it and the hub had not
         return True
     writer.close()
     return False
