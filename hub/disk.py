@@ -90,7 +90,11 @@ class Disk:
     async def start(self) -> None:
         """Opens the file, and tells of what is missing in it. Raises ConfigurationError where it cannot be used."""
         seen, unreadable = await asyncio.to_thread(self._seen)
-        await self._journal.start()
+        try:
+            await self._journal.start()
+        except BaseException:
+            self._witness.close()
+            raise
         if unreadable is not None:
             self._without_witness(unreadable)
         try:
