@@ -325,6 +325,9 @@ async def _write(sink: asyncio.StreamWriter, data: bytes, way: Way) -> None:
         piece = data if way.rate is None else data[: max(1, int(way.rate * _TICK))]
         if way.rate is not None:
             await asyncio.sleep(len(piece) / way.rate)
+        if sink.transport.is_closing():
+            way.swallowed += len(data)
+            raise ConnectionResetError("nobody is there any more")
         sink.write(piece)
         way.passed += len(piece)
         data = data[len(piece) :]

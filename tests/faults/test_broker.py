@@ -78,7 +78,7 @@ async def killed(scene: Scene) -> None:
     """B01: SIGKILL, and a new start on the same data."""
     pid = scene.broker.pid
     await asyncio.to_thread(scene.broker.kill)
-    await scene.row.load.accepts(50)
+    await scene.row.load.accepts(20)
     await asyncio.to_thread(scene.broker.start)
     assert scene.broker.pid != pid
     await scene.row.recovers()
@@ -89,7 +89,7 @@ async def memory_alarm(scene: Scene) -> None:
     await scene.ctl("set_vm_memory_high_watermark", "absolute", "1000")
     try:
         await scene.alarm("memory", on=True)
-        await scene.row.load.accepts(at(quick=150, full=600))
+        await scene.row.load.accepts(at(quick=40, full=600))
     finally:
         await scene.ctl("set_vm_memory_high_watermark", "0.8")
     await scene.alarm("memory", on=False)
@@ -101,7 +101,7 @@ async def disk_alarm(scene: Scene) -> None:
     await scene.ctl("set_disk_free_limit", "100000GB")
     try:
         await scene.alarm("disk", on=True)
-        await scene.row.load.accepts(at(quick=150, full=600))
+        await scene.row.load.accepts(at(quick=40, full=600))
     finally:
         await scene.ctl("set_disk_free_limit", "50MB")
     await scene.alarm("disk", on=False)
@@ -142,7 +142,7 @@ async def late_confirms(scene: Scene) -> None:
     scene.ingress.down.delay = CONFIRM + 1
     try:
         await scene.row.logs("bus.disconnected", 0, more_than=given_up)
-        await scene.row.load.accepts(100)
+        await scene.row.load.accepts(20)
     finally:
         scene.ingress.down.delay = 0
     await until(scene.on_time)

@@ -69,7 +69,7 @@ async def crashed(scene: Scene) -> None:
     """W08: `pg_ctl restart -m immediate`."""
     pid = scene.server.pid
     await asyncio.to_thread(scene.server.stop, "immediate")
-    await scene.row.load.accepts(20)
+    await scene.row.load.accepts(10)
     await asyncio.to_thread(scene.server.start)
     assert scene.server.pid != pid
     await scene.row.recovers()
@@ -119,7 +119,7 @@ async def stopped(scene: Scene) -> None:
     try:
         await scene.row.load.accepts(1)
         assert {psutil.Process(pid).status() for pid in frozen} == {psutil.STATUS_STOPPED}
-        await asyncio.sleep(at(quick=5, full=60))  # the fault is a time
+        await asyncio.sleep(at(quick=3, full=60))  # the fault is a time
         await scene.row.load.accepts(1)
     finally:
         for pid in frozen:
@@ -142,7 +142,7 @@ async def statement_hangs(scene: Scene) -> None:
         await until(hangs)
         if FULL:  # until the server gives the statements up
             await asyncio.wait_for(scene.paused(pauses), STATEMENT * 2)
-        await scene.row.load.accepts(100)
+        await scene.row.load.accepts(20)
     finally:
         locker.terminate()
     await scene.row.recovers()
@@ -172,8 +172,8 @@ def _fill(filler: Path) -> None:
 Fault = Callable[[Scene], Awaitable[None]]
 FAULTS: Final[dict[str, tuple[Fault, int]]] = {
     "W08 crash and restart": (crashed, at(quick=2, full=20)),
-    "W08 backends terminated": (backends_terminated, at(quick=5, full=50)),
-    "W09 COMMIT without an answer": (commit_unanswered, at(quick=5, full=50)),
+    "W08 backends terminated": (backends_terminated, at(quick=3, full=50)),
+    "W09 COMMIT without an answer": (commit_unanswered, at(quick=3, full=50)),
     "W11 read-only primary": (read_only, at(quick=1, full=5)),
     "W12 SIGSTOP": (stopped, 1),
     "W13 statements hang": (statement_hangs, at(quick=1, full=3)),
