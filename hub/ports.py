@@ -1,6 +1,6 @@
 """The seams, on one page: Vendor, Bus with its Subscription, Store. Everything else stands behind one of them.
 
-An implementation is chosen by ``hub.wiring`` alone. Conformance suites under ``tests/contract`` hold every bus and
+An implementation is chosen by ``hub.parts`` alone. Conformance suites under ``tests/contract`` hold every bus and
 every store to the words written here.
 """
 

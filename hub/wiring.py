@@ -1,13 +1,12 @@
-"""Chooses the implementations and puts a process together. The only place that knows all of them."""
+"""Puts a process together, of the parts that the configuration chooses (``hub.parts``)."""
 
 import asyncio
 import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import structlog
@@ -16,10 +15,7 @@ from aiohttp import web
 from hub import failpoints, ledger, prefork, pulse
 from hub.api import Api
 from hub.bus.hedged import Hedge
-from hub.bus.rabbitmq import RabbitBus
-from hub.bus.sqlite import SqliteBus
-from hub.calls import PROMISED, Timing
-from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
+from hub.config import InfocallerSource, Settings
 from hub.disk import Disk
 from hub.door import serve
 from hub.errors import ConfigurationError, StoreUnavailable, Stuck
@@ -27,73 +23,15 @@ from hub.health import Health, Part, exposition
 from hub.ingress import Gate, Ingress
 from hub.operating.dead_letters import DeadLetters
 from hub.operating.quarantine import Quarantine
-from hub.operating.replay import Replay, Target
+from hub.operating.replay import Replay
 from hub.operators import DeadLetterRoutes, QuarantineRoutes, ReplayRoutes
-from hub.ports import Bus, Store, Vendor
-from hub.store.sql import SqlStore
+from hub.parts import WORKERS, make_bus, make_decoder, make_disk, make_store, replay_targets, worker_queues
 from hub.store.upgrade import pending, upgrade
-from hub.vendors.focalscope.callbacks import FocalScope
-from hub.vendors.infocaller.callbacks import Infocaller
 from workers.persistence import Persistence
 
-WORKERS: Final[dict[str, Callable[[Store, Bus], Persistence]]] = {"persistence": Persistence}
-"""Every worker by its name: a new one is one file and one line here."""
-
-_VERBS: Final = {"inicio": "started", "desvio_correcto": "answered", "desvio_fallido": "missed", "fin": "ended"}
 _SAME_WISH: Final = 1.0
 _UPGRADE_AGAIN: Final = 2.0
 _log = structlog.get_logger("process")
-
-
-# --- one of each ---------------------------------------------------------------------------------------------------
-
-
-def make_bus(settings: Settings, on_stuck: Callable[[str], None] | None = None) -> Bus:
-    """The bus that ``bus.url`` names; ``on_stuck`` hears of a consumer that only another process can mend."""
-    urls = settings.bus.urls
-    embedded = urls[0].startswith("sqlite:")
-    return SqliteBus(sqlite_path(urls[0])) if embedded else RabbitBus(urls, on_stuck=on_stuck)
-
-
-def make_store(settings: Settings) -> Store:
-    """The store that ``store.url`` names."""
-    timing = Timing(settings.calls.settle, settings.calls.gap_after, settings.calls.longest)
-    expected = {name: _expected(source) for name, source in settings.sources.items()}
-    everything = frozenset().union(*PROMISED.values())
-    return SqlStore(
-        settings.store.url.get_secret_value(),
-        expected=lambda source: expected.get(source, everything),
-        timing=timing,
-    )
-
-
-def make_disk(settings: Settings) -> Disk:
-    """The ingress's own disk."""
-    outbox = settings.outbox
-    return Disk(
-        outbox.path,
-        max_bytes=outbox.max_bytes,
-        quarantine_bytes=outbox.quarantine_bytes,
-        min_free_bytes=outbox.min_free_bytes,
-    )
-
-
-def make_decoder(name: str, source: AnySource) -> Vendor | None:
-    """What reads a source's callbacks; None where none is read."""
-    match source:
-        case InfocallerSource():
-            return Infocaller(
-                source=name,
-                lines={line: password.get_secret_value() for line, password in source.lines.items()},
-                timezone=source.timezone,
-                country=source.country,
-                require_signature=source.require_signature,
-                refuse_bad_signature=source.bad_signature == "refuse",
-            )
-        case FocalScopeSource():
-            return FocalScope(source=name, epoch=source.epoch, country=source.country)
-        case _:
-            return None
 
 
 def make_gates(settings: Settings) -> dict[str, Gate]:
@@ -111,31 +49,6 @@ def make_gates(settings: Settings) -> dict[str, Gate]:
                 refuse_bad_signature=isinstance(source, InfocallerSource) and source.bad_signature == "refuse",
             )
     return gates
-
-
-def worker_queues(store: Store, bus: Bus) -> dict[str, str]:
-    """Every worker's name with its queue's."""
-    return {name: make(store, bus).runner.worker.queue.name for name, make in WORKERS.items()}
-
-
-def replay_targets(store: Store, bus: Bus) -> dict[str, Target]:
-    """Every worker by its name, as one that events can be published again for."""
-    workers = [make(store, bus).runner.worker for make in WORKERS.values()]
-    return {
-        worker.name: Target.of_worker(worker.name, worker.queue, repeatable=worker.inbox is None) for worker in workers
-    }
-
-
-def sqlite_path(url: str) -> Path:
-    """The file of an SQLite URL: ``sqlite:///relative`` or ``sqlite:////absolute``."""
-    return Path(url.partition("://")[2].removeprefix("/"))
-
-
-def _expected(source: AnySource) -> frozenset[str]:
-    promised = PROMISED[source.vendor]
-    if isinstance(source, InfocallerSource):
-        return promised & {_VERBS[event] for event in source.events}
-    return promised
 
 
 # --- a process -----------------------------------------------------------------------------------------------------
@@ -394,14 +307,3 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
             told.cancel()
         for number in both:
             loop.remove_signal_handler(number)
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Store]:
-    """The store alone, for a command that reads."""
-    store = make_store(settings)
-    await store.start()
-    try:
-        yield store
-    finally:
-        await store.close()

@@ -12,7 +12,8 @@ from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
 from hub.config import Settings
-from hub.wiring import WORKERS, Process
+from hub.parts import WORKERS
+from hub.wiring import Process
 
 T = TypeVar("T")
 

@@ -1,32 +1,54 @@
-"""The commands, put together."""
+"""The commands, put together. Each is imported when it is called (``hub.cli.lazy``)."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 from typer.exceptions import Abort, TyperException
 
-from hub.cli import (
-    checks,
-    configuration,
-    dead,
-    explaining,
-    outbox,
-    quarantine,
-    reading,
-    replay,
-    serving,
-    simulating,
-    vendor,
-)
-from hub.cli.shared import State
+from hub.cli.lazy import Elsewhere, LazyGroup
 from hub.errors import ConfigurationError, Stuck, TrunklineError
 
 EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL: it may go better the next time
 
+
+class _Commands(LazyGroup):
+    elsewhere: ClassVar = {
+        "up": Elsewhere(
+            "hub.cli.serving:up",
+            "Run the ingress and all workers in one process; write a configuration first where there is none.",
+        ),
+        "ingress": Elsewhere("hub.cli.serving:ingress", "Run the HTTP door."),
+        "worker": Elsewhere(
+            "hub.cli.serving:worker", "Run workers without an HTTP door; health and metrics where [worker] port is set."
+        ),
+        "init": Elsewhere(
+            "hub.cli.configuration:init",
+            "Write a commented trunkline.toml with fresh random tokens, and print the URLs to paste.",
+        ),
+        "simulate": Elsewhere("hub.cli.simulating:simulate", "Play vendor scenarios against a hub."),
+        "calls": Elsewhere("hub.cli.reading:calls", "The newest call records, or one whole."),
+        "explain": Elsewhere(
+            "hub.cli.explaining:explain", "Where an event is; of a call every event, in the order they were kept."
+        ),
+        "doctor": Elsewhere(
+            "hub.cli.checks:doctor",
+            "Check the configuration, broker, database, bindings and disk: one line each; exit 1 if any is bad.",
+        ),
+        "replay": Elsewhere("hub.cli.replay:replay", "Publish kept events again for one worker or queue."),
+        "dead": Elsewhere("hub.cli.dead:app", "What workers gave up, kept with its reason."),
+        "quarantine": Elsewhere("hub.cli.quarantine:app", "Requests with the right token that could not be used."),
+        "outbox": Elsewhere("hub.cli.outbox:app", "What was set aside on the ingress's own disk, and damaged files."),
+        "vendor": Elsewhere("hub.cli.vendor:app", "Set a vendor up: its URLs, its callbacks checked, a sample sent."),
+        "config": Elsewhere("hub.cli.configuration:app", "The configuration in force, and its schema."),
+        "db": Elsewhere("hub.cli.schema:app", "The database's schema."),
+    }
+
+
 app = typer.Typer(
     name="trunkline",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,29 +59,11 @@ app = typer.Typer(
 
 @app.callback()
 def _options(
-    context: typer.Context,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="trunkline.toml; else TRUNKLINE_CONFIG, else ./")
     ] = None,
 ) -> None:
-    context.obj = State(config)
-
-
-app.command("up")(serving.up)
-app.command("ingress")(serving.ingress)
-app.command("worker")(serving.worker)
-app.command("init")(configuration.init)
-app.command("simulate")(simulating.simulate)
-app.command("calls")(reading.calls)
-app.command("explain")(explaining.explain)
-app.command("doctor")(checks.doctor)
-app.command("replay")(replay.replay)
-app.add_typer(dead.app, name="dead")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(outbox.app, name="outbox")
-app.add_typer(vendor.app, name="vendor")
-app.add_typer(configuration.app, name="config")
-app.add_typer(checks.db, name="db")
+    """What stands before every command; ``hub.cli.shared`` reads it."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``trunkline doctor`` and ``trunkline db upgrade``."""
+"""``trunkline doctor``."""
 
 import asyncio
 import os
@@ -15,23 +15,15 @@ from hub.disk import Narrow
 from hub.errors import ConfigurationError, NotDurable, StoreUnavailable, TrunklineError
 from hub.events import UNROUTED
 from hub.operating.quarantine import MOST
+from hub.parts import WORKERS, make_bus, make_disk, make_store
 from hub.ports import Bus, Depth
-from hub.store.upgrade import pending, upgrade
-from hub.wiring import WORKERS, make_bus, make_disk, make_gates, make_store
+from hub.store.upgrade import pending
+from hub.wiring import make_gates
 from workers.persistence import QUEUE
-
-db = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database's schema.")
 
 _PATIENCE: Final = 5.0
 _LITTLE: Final = 0.1  # of the disk
 _Check = Callable[[Settings], Awaitable[str]]
-
-
-@db.command("upgrade")
-def upgrade_schema(context: typer.Context) -> None:
-    """Bring the database's schema up to date; safe to run twice, and from two places at once."""
-    applied = run(upgrade(state(context).settings().store.url.get_secret_value()))
-    typer.echo(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
 
 
 def doctor(context: typer.Context) -> None:

@@ -29,7 +29,7 @@ from hub.cli.shared import run
 from hub.config import Settings
 from hub.errors import ConfigurationError
 from hub.operating.dead_letters import MOST, DeadLetters, Filter, Found, Report, Verb
-from hub.wiring import WORKERS, opened, worker_queues
+from hub.parts import WORKERS, opened, worker_queues
 
 T = TypeVar("T")
 

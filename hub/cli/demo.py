@@ -17,9 +17,10 @@ from hub import logs
 from hub.cli.shared import run
 from hub.cli.simulating import answered, steps
 from hub.config import Settings
+from hub.parts import WORKERS
 from hub.simulator.driver import Report, bar, play
 from hub.simulator.mutators import Mutations
-from hub.wiring import WORKERS, Process
+from hub.wiring import Process
 
 CALLS: Final = 600
 SEED: Final = 20

@@ -16,8 +16,8 @@ from hub.errors import ConfigurationError, NotDurable
 from hub.events import Message, timestamp
 from hub.operating.dead_letters import Found
 from hub.operating.whereabouts import Whereabouts, look_up
+from hub.parts import make_disk, opened, worker_queues
 from hub.ports import Bus, Stored
-from hub.wiring import make_disk, opened, worker_queues
 
 
 def explain(

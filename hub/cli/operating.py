@@ -18,8 +18,8 @@ from hub.cli.shared import state
 from hub.config import Settings
 from hub.configured import secrets_in
 from hub.errors import ConfigurationError, NotDurable
+from hub.parts import make_bus, sqlite_path
 from hub.ports import Bus
-from hub.wiring import make_bus, sqlite_path
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it, where no ID is given.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]

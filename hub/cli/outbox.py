@@ -16,7 +16,7 @@ from hub.config import Settings
 from hub.disk import Damaged, Disk
 from hub.errors import ConfigurationError
 from hub.events import timestamp
-from hub.wiring import make_disk
+from hub.parts import make_disk
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What was set aside on the ingress's own disk, and damaged files."

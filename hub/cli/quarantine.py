@@ -29,7 +29,7 @@ from hub.cli.shared import run
 from hub.config import Settings
 from hub.disk import Kept, Narrow
 from hub.operating.quarantine import MOST, Quarantine, Report, shown
-from hub.wiring import WORKERS, make_bus, make_disk, make_gates, make_store
+from hub.parts import WORKERS, make_bus, make_decoders, make_disk, make_store
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Requests with the right token that could not be used."
@@ -152,7 +152,7 @@ async def _page(settings: Settings, limit: int, narrow: Narrow) -> tuple[list[Ke
 @asynccontextmanager
 async def _quarantine(settings: Settings, *, publishing: bool) -> AsyncIterator[Quarantine]:
     existing(settings.outbox.path, "outbox.path")
-    decoders = {name: gate.decoder for name, gate in make_gates(settings).items()}
+    decoders = make_decoders(settings)
     disk = make_disk(settings)
     async with AsyncExitStack() as stack:
         await disk.start()

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from hub.cli.shared import run, state
 from hub.config import Settings
+from hub.parts import opened
 from hub.ports import CallFilter
-from hub.wiring import opened
 
 
 def calls(

@@ -26,7 +26,7 @@ from hub.config import Settings
 from hub.errors import ConfigurationError
 from hub.events import moment
 from hub.operating.replay import MOST, Replay, Report, Target, Wanted
-from hub.wiring import opened, replay_targets, sqlite_path
+from hub.parts import opened, replay_targets, sqlite_path
 
 
 def replay(

@@ -10,7 +10,8 @@ from hub.cli.configuration import write
 from hub.cli.shared import base_url, run, state
 from hub.cli.urls import callback_urls
 from hub.config import FILE, Settings, find
-from hub.wiring import WORKERS, Process
+from hub.parts import WORKERS
+from hub.wiring import Process
 
 
 def up(context: typer.Context) -> None:

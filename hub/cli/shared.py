@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the options before the command said."""
+    """What the options before the command say."""
 
     config: Path | None
 
@@ -29,11 +29,8 @@ class State:
 
 
 def state(context: typer.Context) -> State:
-    """The state that the callback put into the context."""
-    found = context.obj
-    if not isinstance(found, State):
-        raise TypeError("the command was called without the program's callback")
-    return found
+    """What the program's own options say."""
+    return State(context.find_root().params["config"])
 
 
 def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:

@@ -3,31 +3,34 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 import orjson
 import typer
 
-from hub.cli.shared import base_url, local_url, run, state
-from hub.cli.simulating import targets
+from hub.cli.lazy import Elsewhere, LazyGroup
+from hub.cli.shared import base_url, state
 from hub.cli.urls import path, source_named, urls
-from hub.config import Settings
 from hub.errors import ConfigurationError, Unusable
+from hub.parts import make_decoder
 from hub.ports import Callback
-from hub.simulator.driver import Result, play
-from hub.simulator.scenarios import calls, stream
-from hub.wiring import make_decoder
+
+
+class _Commands(LazyGroup):
+    elsewhere: ClassVar = {
+        "test": Elsewhere("hub.cli.sampling:send", "Send one signed sample over real HTTP and print the answer."),
+    }
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Set a vendor up: its URLs, its callbacks checked, a sample sent.",
 )
 
-_SAMPLES: Final = {"infocaller": "inbound-answered", "focalscope": "click-to-dial-answered"}
 _SEGMENTS: Final = 3  # callbacks, source, token; the event follows
-_OK: Final = 200
 _Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A source's name in the configuration.")]
 
 
@@ -116,32 +119,3 @@ def _check_path(segments: list[str], source: str, tokens: list[str]) -> bool:
         return False
     typer.echo("ok    token")
     return True
-
-
-@app.command("test")
-def send(
-    context: typer.Context,
-    source: _Source,
-    to: Annotated[str | None, typer.Option("--url", help="Of the hub; the configured listener without it.")] = None,
-) -> None:
-    """Send one signed sample over real HTTP and print the answer. Repeating it changes nothing: it is the same call."""
-    settings = state(context).settings()
-    result = run(_send(settings, source, to or local_url(settings)))
-    if result.status is None:
-        typer.echo(f"no answer: {result.error}", err=True)
-        raise typer.Exit(1)
-    typer.echo(f"{result.status} {result.body.decode('utf-8', 'replace')}")
-    if result.status != _OK:
-        raise typer.Exit(1)
-
-
-async def _send(settings: Settings, name: str, hub: str) -> Result:
-    vendor = source_named(settings, name).vendor
-    mine = [target for target in targets(settings) if target.name == name]
-    if vendor not in _SAMPLES or not mine:
-        raise ConfigurationError(f"sources.{name}: no sample can be made; expected a token, and for Infocaller a line")
-    [call] = calls([_SAMPLES[vendor]], seed=0, count=1, target=mine)
-    last = list(stream([call]))[-1:]
-    results: list[Result] = []
-    await play(last, hub, on_result=results.append)
-    return results[0]

@@ -12,8 +12,8 @@ from hub.cli import checks
 from hub.config import load
 from hub.disk import Refused
 from hub.events import UNROUTED
+from hub.parts import make_bus, make_disk
 from hub.ports import Bus, QueueSpec
-from hub.wiring import make_bus, make_disk
 from tests.cli.command import Said, edited, trunkline
 from tests.cli.served import Served
 from tests.cli.test_operating import bury, configured

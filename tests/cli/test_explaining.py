@@ -10,8 +10,8 @@ import pytest
 from hub.cli import operating
 from hub.config import load
 from hub.events import Message, identity
+from hub.parts import make_bus
 from hub.ports import Bus
-from hub.wiring import make_bus
 from tests.cli.command import trunkline
 from tests.cli.test_operating import bury, configured, in_a_hub
 from tests.contract.buses import message

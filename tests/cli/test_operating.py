@@ -13,8 +13,8 @@ import pytest
 from hub.cli import operating
 from hub.config import load
 from hub.events import Message, identity
+from hub.parts import make_bus
 from hub.ports import Bus, DeadLetter, Depth, Retry
-from hub.wiring import make_bus
 from tests.cli.command import Said, clean_environment, trunkline
 from tests.contract.buses import depth_becomes, eventually, message, receive
 from tests.hub import ADMIN, DESK_TOKEN, LINE, PASSWORD, TOKEN, Hub, body, fin, running, until

@@ -11,9 +11,9 @@ import pytest
 
 from hub.config import load
 from hub.events import AGAIN, REPLAY, Event, Message
+from hub.parts import make_bus, opened
 from hub.ports import Bus, QueueSpec
 from hub.store.upgrade import upgrade
-from hub.wiring import make_bus, opened
 from tests.cli.command import clean_environment, trunkline
 from tests.cli.test_operating import ROOT, configured
 from tests.contract.buses import eventually, receive

@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from hub.config import Calls, FocalScopeSource, InfocallerSource, Settings
+from hub.parts import make_decoder
 from hub.vendors.focalscope import callbacks as focalscope
 from hub.vendors.infocaller import callbacks as infocaller
 from hub.vendors.infocaller.actions import _MEANINGS, NAMES
 from hub.vendors.infocaller.unknown import _FIELDS
 from hub.vendors.infocaller.variables import EVENT
-from hub.wiring import make_decoder
 from tests.docs.reading import ROOT, Table, blocks, code, document, headings, table, tables
 
 DOC: Final = document("vendors.md")

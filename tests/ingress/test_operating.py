@@ -14,7 +14,8 @@ from hub.config import Settings
 from hub.disk import Narrow
 from hub.events import Message, identity
 from hub.operating.quarantine import Quarantine
-from hub.wiring import make_bus, make_disk, make_gates
+from hub.parts import make_bus, make_disk
+from hub.wiring import make_gates
 from tests.hub import ADMIN, FAST, LINE, Hub, body, configuration, fin, running, until
 
 BEARER: Final = {"Authorization": f"Bearer {ADMIN}"}

@@ -1,0 +1,123 @@
+"""One of each part, as the configuration chooses it: bus, store, disk, decoders, workers.
+
+Each implementation is imported when it is chosen, and not before: a command over the embedded files starts without the
+broker's client, and one that prints the configuration without any of them.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from hub.calls import PROMISED, Timing
+from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
+from hub.disk import Disk
+from hub.operating.replay import Target
+from hub.ports import Bus, Store, Vendor
+from workers.persistence import Persistence
+
+WORKERS: Final[dict[str, Callable[[Store, Bus], Persistence]]] = {"persistence": Persistence}
+"""Every worker by its name: a new one is one file and one line here."""
+
+_VERBS: Final = {"inicio": "started", "desvio_correcto": "answered", "desvio_fallido": "missed", "fin": "ended"}
+
+
+def make_bus(settings: Settings, on_stuck: Callable[[str], None] | None = None) -> Bus:
+    """The bus that ``bus.url`` names; ``on_stuck`` hears of a consumer that only another process can mend."""
+    urls = settings.bus.urls
+    if urls[0].startswith("sqlite:"):
+        from hub.bus.sqlite import SqliteBus
+
+        return SqliteBus(sqlite_path(urls[0]))
+    from hub.bus.rabbitmq import RabbitBus
+
+    return RabbitBus(urls, on_stuck=on_stuck)
+
+
+def make_store(settings: Settings) -> Store:
+    """The store that ``store.url`` names."""
+    from hub.store.sql import SqlStore
+
+    timing = Timing(settings.calls.settle, settings.calls.gap_after, settings.calls.longest)
+    expected = {name: _expected(source) for name, source in settings.sources.items()}
+    everything = frozenset().union(*PROMISED.values())
+    return SqlStore(
+        settings.store.url.get_secret_value(),
+        expected=lambda source: expected.get(source, everything),
+        timing=timing,
+    )
+
+
+def make_disk(settings: Settings) -> Disk:
+    """The ingress's own disk."""
+    outbox = settings.outbox
+    return Disk(
+        outbox.path,
+        max_bytes=outbox.max_bytes,
+        quarantine_bytes=outbox.quarantine_bytes,
+        min_free_bytes=outbox.min_free_bytes,
+    )
+
+
+def make_decoder(name: str, source: AnySource) -> Vendor | None:
+    """What reads a source's callbacks; None where none is read."""
+    match source:
+        case InfocallerSource():
+            from hub.vendors.infocaller.callbacks import Infocaller
+
+            return Infocaller(
+                source=name,
+                lines={line: password.get_secret_value() for line, password in source.lines.items()},
+                timezone=source.timezone,
+                country=source.country,
+                require_signature=source.require_signature,
+                refuse_bad_signature=source.bad_signature == "refuse",
+            )
+        case FocalScopeSource():
+            from hub.vendors.focalscope.callbacks import FocalScope
+
+            return FocalScope(source=name, epoch=source.epoch, country=source.country)
+        case _:
+            return None
+
+
+def make_decoders(settings: Settings) -> dict[str, Vendor]:
+    """What reads callbacks, by the name of each source that calls back."""
+    made = {name: make_decoder(name, source) for name, source in settings.sources.items()}
+    return {name: decoder for name, decoder in made.items() if decoder is not None}
+
+
+def worker_queues(store: Store, bus: Bus) -> dict[str, str]:
+    """Every worker's name with its queue's."""
+    return {name: make(store, bus).runner.worker.queue.name for name, make in WORKERS.items()}
+
+
+def replay_targets(store: Store, bus: Bus) -> dict[str, Target]:
+    """Every worker by its name, as one that events can be published again for."""
+    workers = [make(store, bus).runner.worker for make in WORKERS.values()]
+    return {
+        worker.name: Target.of_worker(worker.name, worker.queue, repeatable=worker.inbox is None) for worker in workers
+    }
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of an SQLite URL: ``sqlite:///relative`` or ``sqlite:////absolute``."""
+    return Path(url.partition("://")[2].removeprefix("/"))
+
+
+def _expected(source: AnySource) -> frozenset[str]:
+    promised = PROMISED[source.vendor]
+    if isinstance(source, InfocallerSource):
+        return promised & {_VERBS[event] for event in source.events}
+    return promised
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Store]:
+    """The store alone, for a command that reads."""
+    store = make_store(settings)
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.close()
