@@ -1,6 +1,7 @@
 """What can go wrong with a consumer while its connection is sound, and what becomes of what it had in hand."""
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -8,10 +9,12 @@ import aio_pika
 import pytest
 from structlog.testing import capture_logs
 
-from hub.bus import consumer
+from hub.bus import consumer, topology
 from hub.bus.consumer import RabbitSubscription
+from hub.bus.link import LONGEST_PAUSE, REFUSED_PAUSE, Pause
 from hub.bus.rabbitmq import RabbitBus
 from hub.errors import NotDurable
+from hub.events import UNROUTED
 from hub.ports import Ack, DeadLetter, Depth, Retry
 from tests.bus.broker import insist, opened, vhost
 from tests.contract.buses import WORK, depth_becomes, eventually, message, publish, receive
@@ -214,3 +217,115 @@ async def test_under_an_alarm_a_new_connection_waits_and_does_not_try_for_ever(
                 await insist(bus, message(), within=10)
     finally:
         rabbitmq.ctl("set_vm_memory_high_watermark", "0.8")
+
+
+# --- who may what ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_password_that_is_changed_is_told_without_it_and_tried_ever_less_often(
+    rabbitmq: RabbitMQ, amqp_url: str
+) -> None:
+    """B28."""
+    host, user, secret = vhost(amqp_url), "rotated", "canary-of-a-password"
+    rabbitmq.ctl("add_user", user, secret)
+    rabbitmq.ctl("set_permissions", "-p", host, user, ".*", ".*", ".*")
+    try:
+        with capture_logs() as logs:
+            async with opened(amqp_url.replace("guest:guest", f"{user}:{secret}")) as bus:
+                subscription = bus.subscribe(WORK, 10)
+                await insist(bus, message())
+                rabbitmq.ctl("change_password", user, "another")
+                rabbitmq.ctl("close_all_connections", "-p", host, "rotated")
+
+                async def refused() -> bool:
+                    return len(events(logs, "bus.refused")) >= 4
+
+                await eventually(refused)
+                assert not subscription.registered
+                assert "REFUSED" in bus.state()[1]
+                rabbitmq.ctl("change_password", user, secret)
+                await insist(bus, sent := message(), within=60)
+                arrived = [one.message for one in await receive(subscription, 2, within=60)]
+                assert sent in arrived
+        assert {log["log_level"] for log in events(logs, "bus.refused")} == {"error"}
+        assert secret not in str(logs)
+    finally:
+        rabbitmq.ctl("delete_user", user)
+
+
+def test_who_is_not_let_in_tries_once_a_minute_and_who_finds_nobody_every_other_second() -> None:
+    pause = Pause()
+    assert [pause.next() for _ in range(4)] == [0.5, 1, 2, 2]
+    pause.longest = REFUSED_PAUSE
+    assert [pause.next() for _ in range(7)] == [4, 8, 16, 32, 60, 60, 60]
+    pause.longest = LONGEST_PAUSE
+    assert pause.next() == 2
+
+
+async def test_a_permission_that_is_taken_away_stops_publishing_with_its_name_and_returns_with_it(
+    rabbitmq: RabbitMQ, amqp_url: str
+) -> None:
+    """B28."""
+    host, user = vhost(amqp_url), "restricted"
+    rabbitmq.ctl("add_user", user, "x")
+    rabbitmq.ctl("set_permissions", "-p", host, user, ".*", ".*", ".*")
+    try:
+        async with opened(amqp_url.replace("guest:guest", f"{user}:x")) as bus:
+            await insist(bus, message())
+            with capture_logs() as logs:
+                rabbitmq.ctl("set_permissions", "-p", host, user, ".*", "^$", ".*")
+
+                async def told() -> bool:
+                    with contextlib.suppress(NotDurable):
+                        await bus.publish([message()])
+                    return any("ACCESS_REFUSED" in log["reason"] for log in events(logs, "bus.channel_replaced"))
+
+                await eventually(told)
+                assert "ACCESS_REFUSED" in bus.state()[1]
+            rabbitmq.ctl("set_permissions", "-p", host, user, ".*", ".*", ".*")
+            await insist(bus, message(), within=20)
+    finally:
+        rabbitmq.ctl("delete_user", user)
+
+
+# --- connecting again ------------------------------------------------------------------------------------------------
+
+
+async def test_publishing_goes_on_without_waiting_for_what_it_does_not_need(
+    bus: RabbitBus, rabbitmq: RabbitMQ, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue whose leader is away answers no declaration; what goes to the others must not wait for that."""
+    await publish(bus, message())
+    stuck = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        await stuck.wait()
+
+    monkeypatch.setattr(topology, "declare", never)
+    with capture_logs() as logs:
+        rabbitmq.ctl("close_all_connections", "-p", vhost(amqp_url), "for a test")
+
+        async def down() -> bool:
+            return len(events(logs, "bus.disconnected")) == 2
+
+        await eventually(down)
+    await insist(bus, message(), within=10)
+    stuck.set()
+
+
+async def test_on_a_broker_that_lost_a_queue_meanwhile_nothing_is_published_before_the_queue_is_there(
+    bus: RabbitBus, rabbitmq: RabbitMQ, amqp_url: str
+) -> None:
+    await publish(bus, message())
+    host = vhost(amqp_url)
+    rabbitmq.evaluate(
+        f'Q = rabbit_misc:r(<<"{host}">>, queue, <<"{WORK}">>), {{ok, X}} = rabbit_amqqueue:lookup(Q),'
+        f' {{ok, _}} = rabbit_amqqueue:delete(X, false, false, <<"tests">>),'
+        f' [rabbit_networking:close_connection(P, "for a test") || P <- rabbit_networking:connections()], ok'
+    )
+    await insist(bus, sent := message())
+    (delivery,) = await receive(bus.subscribe(WORK, 10), 1)
+    assert delivery.message == sent
+    with pytest.raises(NotDurable, match="no queue"):
+        await bus.depth("trunkline.nowhere")
+    assert (await bus.depth(UNROUTED)).ready == 0
