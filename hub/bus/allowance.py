@@ -6,7 +6,7 @@ late, times the count, stays below the bound.
 
 from typing import Final
 
-_WINDOW: Final = 256  # deliveries after which the largest of them says whether more would fit
+_WINDOW: Final = 256  # deliveries: the largest of the last one to two windows says how many fit
 
 
 class Allowance:
@@ -26,13 +26,14 @@ class Allowance:
         self.count = most
         self._most = most
         self._most_bytes = most_bytes
-        self._largest = 1
+        self._largest = 1  # of the window that goes on
+        self._before = 1  # of the one before
         self._seen = 0
 
     def saw(self, size: int) -> None:
         """A body of that many bytes arrived."""
-        if self._seen >= _WINDOW:
-            self._seen, self._largest = 0, 1
+        if self._seen == _WINDOW:
+            self._before, self._largest, self._seen = self._largest, 1, 0
         self._seen += 1
         self._largest = max(self._largest, size)
 
@@ -42,12 +43,15 @@ class Allowance:
 
     def narrow(self) -> None:
         """Lowers the count to what fits."""
-        self.count = max(1, min(self.count // 2, self._most_bytes // self._largest))
+        self.count = max(1, min(self.count // 2, self._fits()))
 
     def widen(self) -> bool:
-        """Raises the count where at least twice as many would fit; returns whether it did."""
-        fits = max(1, min(self._most, self._most_bytes // self._largest))
-        if self._seen < _WINDOW or fits < min(self._most, 2 * self.count) or fits == self.count:
+        """Raises the count where at least twice as many, or all, would fit; returns whether it did."""
+        fits = min(self._most, self._fits())
+        if fits < min(self._most, 2 * self.count) or fits <= self.count:
             return False
         self.count = fits
         return True
+
+    def _fits(self) -> int:
+        return max(1, self._most_bytes // max(self._before, self._largest))

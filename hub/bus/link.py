@@ -78,11 +78,15 @@ class Pause:
         """After a success."""
         self._ceiling = SHORTEST_PAUSE
 
+    def next(self) -> float:
+        """Seconds of the next pause at most; the one behind it is twice as long."""
+        ceiling = min(self.longest, self._ceiling)
+        self._ceiling = 2 * ceiling
+        return ceiling
+
     async def wait(self) -> None:
         """Sleeps, longer each time."""
-        self._ceiling = min(self.longest, self._ceiling)
-        await asyncio.sleep(self._ceiling * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
-        self._ceiling *= 2
+        await asyncio.sleep(self.next() * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
 
 
 class Link:

@@ -23,6 +23,9 @@ WINDOW: Final = 1024
 WINDOW_BYTES: Final = 16 * 1024 * 1024
 _TICK: Final = 0.2  # seconds between looks at what is overdue
 _FRAME_SIZE: Final = 128 * 1024
+REFUSED: Final = 10.0
+"""Seconds after which a channel that was refused something is replaced. To a quorum queue that was full once, whoever
+published on that channel stays refused until a consumer makes room; more room by another policy is no news to it."""
 
 
 class _Call:
@@ -63,6 +66,8 @@ class _Entry:
         self.publisher.settle(self, _describe(error))
         if isinstance(error, PublishError):
             self.publisher.on_returned()
+        elif isinstance(error, DeliveryError):
+            self.publisher.refused()
 
 
 class Publisher:
@@ -91,6 +96,7 @@ class Publisher:
         self._queue: deque[_Entry] = deque()
         self._flying: dict[_Entry, None] = {}  # in the order they were sent
         self._bytes = 0
+        self._refused_at: float | None = None
         self._ids: dict[str, deque[_Entry]] = {}  # of what is queued or sent, with those that wait for its outcome
 
     async def deliver(self, letters: Sequence[Letter]) -> list[str | None]:
@@ -115,12 +121,13 @@ class Publisher:
         """Publishes on a fresh channel until it is no good any more.
 
         Returns:
-            Why, and whether the broker has closed it.
+            Why, and whether its connection is as good as ever.
 
         Raises:
             CancelledError: as ever; what was not confirmed by then is reported as not durable.
         """
         self._channel = channel
+        self._refused_at = None
         self.trouble = ""
         self._attached.set()
         writing = asyncio.create_task(self._write(channel), name="bus publishing")
@@ -134,6 +141,9 @@ class Publisher:
                 self.trouble = self._diagnose(connection)
                 if self.trouble:
                     return self.trouble, False
+                if self._is_refused_for_good() and not self._flying:
+                    self.trouble = "a queue refused messages: it may have room by now, and not for this channel"
+                    return self.trouble, True
         finally:
             closing.cancel()
             writing.cancel()
@@ -161,6 +171,11 @@ class Publisher:
         call.open -= 1
         if call.open == 0 and not call.done.done():
             call.done.set_result(None)
+
+    def refused(self) -> None:
+        """A queue did not take a message."""
+        if self._refused_at is None:
+            self._refused_at = asyncio.get_running_loop().time()
 
     async def _becomes_attached(self) -> bool:
         try:
@@ -191,7 +206,10 @@ class Publisher:
                 self._work.clear()
 
     def _is_full(self) -> bool:
-        return len(self._flying) >= WINDOW or self._bytes >= WINDOW_BYTES
+        return len(self._flying) >= WINDOW or self._bytes >= WINDOW_BYTES or self._is_refused_for_good()
+
+    def _is_refused_for_good(self) -> bool:
+        return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at > REFUSED
 
     def _next_payload(self, channel: Channel) -> bytes:
         now = asyncio.get_running_loop().time()

@@ -223,15 +223,16 @@ class RabbitBus:
             async with broken_by():
                 channel = await connection.channel(on_return_raises=True, timeout=topology.RPC_TIMEOUT)
             began = loop.time()
-            problem, closed = await self._publisher.serve(connection, cast("Channel", channel))
+            problem, connected = await self._publisher.serve(connection, cast("Channel", channel))
             log.warning("bus.channel_replaced", reason=problem)
             if is_blocked(connection):
                 await connection.ready()
-            elif not closed:
+            elif not connected:
                 raise Broken(problem)
             if loop.time() - began > LASTED:
                 pause.reset()
-            await pause.wait()
+            else:
+                await pause.wait()
             async with broken_by():
                 await topology.close_channel(channel)
 
