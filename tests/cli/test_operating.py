@@ -110,6 +110,7 @@ def bury(home: Path, messages: list[Message], *, failed: int = 0) -> None:
         await depth_becomes(bus, Depth(0, 0, len(messages)), QUEUE.name)
 
     on_its_bus(home, work)
+    asyncio.run(upgrade(load(home / "trunkline.toml").store.url.get_secret_value()))
 
 
 def depth(home: Path) -> Depth:
