@@ -461,6 +461,9 @@ class Inbox(Protocol):
         ...
 
 
+SUSPECTS: Final = 10_000
+"""That a ledger has open, and lost, at most. With more, as in a long backlog, ids wait where they were noted."""
+
 SuspectState = Literal["open", "lost", "dead", "discarded"]
 
 

@@ -17,7 +17,7 @@ from hub.events import Message, timestamp
 from hub.operating.dead_letters import Found
 from hub.operating.whereabouts import Whereabouts, look_up
 from hub.parts import make_disk, opened, worker_queues
-from hub.ports import Bus, Stored
+from hub.ports import Attempt, Bus, Stored
 
 
 def explain(
@@ -33,10 +33,14 @@ def explain(
             show(_timeline(where.events), len(where.events), more=False)
             for found in where.dead:
                 typer.echo(_death(found))
+            for attempt in _of_living(where):
+                typer.echo(_failure(attempt))
     for part, why in where.unasked.items():
         complain(f"{part} was not asked: {why}")
     if not where.found:
         complain(f"no call, event or request {where.id}{_maybe(where)}")
+        if where.suspect is not None and where.suspect.state == "lost":
+            complain(f"it was accepted, and is unaccounted for since {timestamp(where.suspect.since)}")
         raise typer.Exit(1)
 
 
@@ -91,7 +95,12 @@ def _told(where: Whereabouts) -> Iterator[str]:
     if where.dead and not where.events:
         yield from _message(where.dead[0].letter.message)
         yield _line("kept", "no")
+    elif where.attempts and not where.events:
+        yield _line("event", where.id)
+        yield _line("kept", "no")
     yield from _deaths(where.dead)
+    for attempt in _of_living(where):
+        yield _line("failed", _failure(attempt))
     if where.quarantined is not None:
         request = where.quarantined.request
         yield _line("quarantined", f"{timestamp(request.received_at)} {where.quarantined.quarantine_id}")
@@ -141,6 +150,17 @@ def _death(found: Found) -> str:
     return (
         f"{found.worker} gave {letter.id} up at {timestamp(letter.died_at)}, attempt {letter.attempt}: {letter.reason}"
     )
+
+
+def _of_living(where: Whereabouts) -> list[Attempt]:
+    """The failures that no dead letter tells of."""
+    told = {found.letter.id for found in where.dead}
+    return [one for one in where.attempts if one.event_id not in told]
+
+
+def _failure(one: Attempt) -> str:
+    until = f", again at {timestamp(one.until)}" if one.until is not None else ""
+    return f"{one.worker}, {one.event_id}, attempt {one.attempt} at {timestamp(one.at)}: {one.reason}{until}"
 
 
 def _maybe(where: Whereabouts) -> str:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from hub.disk import Disk
-from hub.ledger.audit import QUEUE, SUSPECTS, WORKER, Audit
-from hub.ports import Bus, Presence, Store
+from hub.ledger.audit import QUEUE, WORKER, Audit
+from hub.ports import SUSPECTS, Bus, Presence, Store
 
 __all__ = ["QUEUE", "Audit", "ledger"]
 

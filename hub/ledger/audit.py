@@ -19,15 +19,12 @@ from hub import metrics
 from hub.disk import Disk
 from hub.errors import NotDurable, StoreUnavailable
 from hub.ledger.proof import Proof, Roster
-from hub.ports import Attempt, Bus, Census, Dead, Store, Suspect, SuspectState
+from hub.ports import SUSPECTS, Attempt, Bus, Census, Dead, Store, Suspect, SuspectState
 
 WORKER: Final = "persistence"
 QUEUE: Final = "trunkline.persistence"
 GRACE: Final = 10.0
 """Seconds that an accepted event has to arrive in the store before it is looked for."""
-
-SUSPECTS: Final = 10_000
-"""At most, open and lost. With more, as in a long backlog, the ids wait where they are noted."""
 
 TICK: Final = 2.5
 _LEASE: Final = 10.0  # seconds for which one process is the one that judges

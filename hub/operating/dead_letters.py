@@ -13,7 +13,7 @@ import structlog
 from hub.errors import NotDurable
 from hub.events import timestamp
 from hub.operating.pace import Pace
-from hub.ports import Bus, Dead, Store
+from hub.ports import SUSPECTS, Bus, Dead, Store
 
 MOST: Final = 10_000
 """Letters that one request may act on; they are named in memory first."""
@@ -222,7 +222,7 @@ class DeadLetters:
 
         An id that the ledger names and that is no dead letter is taken off its list.
         """
-        suspects = {one.event_id for one in await self._store.suspects(report.worker, MOST)}
+        suspects = {one.event_id for one in await self._store.suspects(report.worker, SUSPECTS)}
         ids = {*report.ids, *suspects.intersection(report.missing)}
         await self._store.judge(report.worker, dict.fromkeys(ids, "discarded"), datetime.now(UTC))
 

@@ -10,10 +10,11 @@ import orjson
 from hub.disk import Disk, Kept, Narrow
 from hub.errors import NotDurable
 from hub.operating.dead_letters import Found
-from hub.ports import Bus, Dead, EventFilter, Store, Stored
+from hub.ports import SUSPECTS, Attempt, Bus, Dead, EventFilter, Store, Stored, Suspect
 
 _PAGE: Final = 500
 _LETTERS: Final = 100
+_WORKER: Final = "persistence"
 
 
 @dataclass(slots=True)
@@ -26,6 +27,8 @@ class Whereabouts:
         events: kept ones: the call's, in the order of their keeping, or the one.
         record: the call's, of the one event too; None where there is none.
         dead: its dead letters, of every worker that gave it up; of a call, those of its events.
+        attempts: of its deliveries that failed, of a call's events too, oldest first; a dead letter tells its own.
+        suspect: what the ledger says of it, where it was accepted and is not kept.
         quarantined: the request.
         under_way: how many events are on their way, by the place where they are: it may be among them.
         unasked: what could not be asked, and why.
@@ -36,6 +39,8 @@ class Whereabouts:
     events: list[Stored] = field(default_factory=list)
     record: dict[str, Any] | None = None
     dead: list[Found] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    suspect: Suspect | None = None
     quarantined: Kept | None = None
     under_way: dict[str, int] = field(default_factory=dict)
     unasked: dict[str, str] = field(default_factory=dict)
@@ -43,7 +48,7 @@ class Whereabouts:
     @property
     def found(self) -> bool:
         """Whether it is anywhere."""
-        return bool(self.events or self.dead or self.quarantined or self.record)
+        return bool(self.events or self.dead or self.quarantined or self.record or self.attempts)
 
 
 async def look_up(text: str, store: Store, bus: Bus | None, workers: dict[str, str], disk: Disk | None) -> Whereabouts:
@@ -69,6 +74,9 @@ async def look_up(text: str, store: Store, bus: Bus | None, workers: dict[str, s
 
 
 async def _in_store(where: Whereabouts, store: Store) -> None:
+    where.attempts = await store.attempts(ids=[where.id]) or await store.attempts(call_id=where.id)
+    suspects = await store.suspects(_WORKER, SUSPECTS)
+    where.suspect = next((one for one in suspects if one.event_id == where.id), None)
     where.events = await _all(store, EventFilter(call_id=where.id))
     where.record = _parsed(await store.call(where.id))
     where.of_call = bool(where.events) or where.record is not None

@@ -1,6 +1,7 @@
 """``trunkline explain``: where an event is, whatever became of it."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 
 from hub.cli import operating
 from hub.config import load
-from hub.events import Message, identity
-from hub.parts import make_bus
-from hub.ports import Bus
+from hub.events import Message, identity, timestamp
+from hub.parts import make_bus, opened
+from hub.ports import Attempt, Bus
 from tests.cli.command import trunkline
 from tests.cli.test_operating import bury, configured, in_a_hub
 from tests.contract.buses import message
@@ -179,3 +180,28 @@ def test_what_could_not_be_asked_is_said_and_the_rest_is_shown(home: Path, monke
     assert "trunkline: the bus was not asked: the bus cannot be reached: " in said.err
     assert "trunkline: the ingress's disk was not asked: there is no " in said.err
     assert "CANARY" not in said.err
+
+
+def test_of_a_delivery_that_failed_it_tells_the_attempt_and_of_a_lost_event_that_it_is_lost(home: Path) -> None:
+    lived(home)
+    now = datetime.now(UTC)
+    failed = Attempt("persistence", UNKNOWN, CALL, 1, "retry", "a race", now, now + timedelta(seconds=5))
+    lost = "5f5f5f5f-0000-4000-8000-000000000001"
+
+    async def note() -> None:
+        async with opened(load(home / "trunkline.toml")) as store:
+            await store.attempted([failed])
+            await store.suspect("persistence", [lost], now)
+            await store.judge("persistence", {lost: "lost"}, now)
+
+    asyncio.run(note())
+    for name in (UNKNOWN, CALL):
+        said = trunkline("explain", name, at=home)
+        assert said.status == 0
+        assert f"persistence, {UNKNOWN}, attempt 1 at {timestamp(now)}: a race, again at " in said.out
+    said = trunkline("explain", lost, at=home)
+    assert said.status == 1
+    assert f"trunkline: it was accepted, and is unaccounted for since {timestamp(now)}\n" in said.err
+    said = trunkline("dead", "discard", lost, at=home)
+    assert said.status == 1  # it is no dead letter, and off the list all the same
+    assert "unaccounted" not in trunkline("explain", lost, at=home).err

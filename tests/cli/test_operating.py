@@ -15,6 +15,7 @@ from hub.config import load
 from hub.events import Message, identity
 from hub.parts import make_bus
 from hub.ports import Bus, DeadLetter, Depth, Retry
+from hub.store.upgrade import upgrade
 from tests.cli.command import Said, clean_environment, trunkline
 from tests.contract.buses import depth_becomes, eventually, message, receive
 from tests.hub import ADMIN, DESK_TOKEN, LINE, PASSWORD, TOKEN, Hub, body, fin, running, until
@@ -110,6 +111,7 @@ def bury(home: Path, messages: list[Message], *, failed: int = 0) -> None:
         await depth_becomes(bus, Depth(0, 0, len(messages)), QUEUE.name)
 
     on_its_bus(home, work)
+    asyncio.run(upgrade(load(home / "trunkline.toml").store.url.get_secret_value()))
 
 
 def depth(home: Path) -> Depth:
