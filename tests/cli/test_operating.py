@@ -15,6 +15,7 @@ from hub.config import load
 from hub.events import Message, identity
 from hub.parts import make_bus
 from hub.ports import Bus, DeadLetter, Depth, Retry
+from hub.store.upgrade import upgrade
 from tests.cli.command import Said, clean_environment, trunkline
 from tests.contract.buses import depth_becomes, eventually, message, receive
 from tests.hub import ADMIN, DESK_TOKEN, LINE, PASSWORD, TOKEN, Hub, body, fin, running, until
