@@ -168,10 +168,12 @@ class Link:
             self._tried.set()
             if loop.time() - began > LASTED:
                 pause.reset()
-            # Waiting does not mend a password: an alarm, and no storm of attempts at a broker that counts them.
+            where = {"purpose": self._purpose, "host": _place(url), "reason": self.trouble}
+            if refused:  # waiting does not mend a password: an alarm, and no storm at a broker that counts attempts
+                log.error("bus.refused", **where)
+            else:
+                log.warning("bus.disconnected", **where)
             pause.longest = REFUSED_PAUSE if refused else LONGEST_PAUSE
-            say, event = (log.error, "bus.refused") if refused else (log.warning, "bus.disconnected")
-            say(event, purpose=self._purpose, host=_place(url), reason=self.trouble)
             await pause.wait()
 
     async def _session(self, url: URL) -> None:

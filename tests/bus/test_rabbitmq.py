@@ -243,6 +243,11 @@ async def test_what_the_broker_buried_before_anybody_could_look_is_handled_alone
                 await subscription.settle([(back[-1], Ack())])
                 back += await receive(subscription, 1)
             await subscription.settle([(back[-1], Retry(0, "handled: no culprit"))])
+
+            async def told() -> bool:
+                return any(log["event"] == "bus.given_back" for log in logs)
+
+            await eventually(told)
         assert {one.message.id: one.attempt for one in back} == dict.fromkeys((one.id for one in sent), 1)
         assert [log["count"] for log in logs if log["event"] == "bus.given_back"] == [5]
         (again,) = await receive(subscription, 1)

@@ -19,7 +19,7 @@ from yarl import URL
 
 from hub.bus import wire
 from hub.bus.rabbitmq import RabbitBus
-from hub.bus.topology import COMMON, LADDER, dead_queue, retry_queue
+from hub.bus.topology import COMMON, LADDER, dead_queue, retry_queue, suspects_queue
 from hub.calls import PROMISED, Folded, Timing, fold, resealed_event, seal, sealed_event
 from hub.config import Calls
 from hub.events import REPLAY, Event, moment, to_message
@@ -230,9 +230,10 @@ def test_the_queues_are_those_that_are_declared() -> None:
     assert code(rows[0][1]) == list(QUEUE.bindings)
     assert names[2] == retry_queue(QUEUE.name, 0).replace("0s", "<n>s")
     assert re.findall(r"\d+", rows[2][2]) == [str(seconds) for seconds in LADDER]
-    assert names[3] in {part.name for part in COMMON}
+    assert names[3] == suspects_queue(QUEUE.name)
+    assert names[4] in {part.name for part in COMMON}
     added = set(re.findall(r"`(x-trunkline-[a-z-]+)`", DOC))
-    assert added == {wire.ATTEMPT, wire.REASON, wire.ROUTING_KEY, wire.DIED_AT, wire.HISTORY, REPLAY}
+    assert added == {wire.ATTEMPT, wire.REASON, wire.ROUTING_KEY, wire.DIED_AT, wire.HISTORY, wire.RETURNED, REPLAY}
 
 
 # --- programs --------------------------------------------------------------------------------------------------------
