@@ -124,9 +124,15 @@ async def _disk(settings: Settings) -> str:
     if not directory.is_dir() or not os.access(directory, os.W_OK):
         raise ConfigurationError(f"outbox.path: {directory} cannot be written; expected a directory of ours")
     total, _, free = shutil.disk_usage(directory)
-    if free < settings.outbox.max_bytes or free < _LITTLE * total:
+    least = settings.outbox.min_free_bytes
+    if free < least:
+        raise ConfigurationError(
+            f"outbox.min_free_bytes: {free >> 20} MiB are free on {directory}, expected {least >> 20}: the outbox "
+            "takes nothing, so a broker that is away means 503"
+        )
+    if free - least < settings.outbox.max_bytes or free < _LITTLE * total:
         raise ConfigurationError(f"outbox.path: {free >> 20} MiB are free on {directory}, expected room for the outbox")
-    return "; ".join([f"{free >> 20} MiB free for the outbox", *await _kept(settings)])
+    return "; ".join([f"{free - least >> 20} MiB free for the outbox", *await _kept(settings)])
 
 
 async def _kept(settings: Settings) -> list[str]:

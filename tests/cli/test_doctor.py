@@ -178,6 +178,14 @@ def test_a_disk_with_too_little_room_for_the_outbox_is_bad(served: Served) -> No
     assert bad(said)["disk"].endswith(", expected room for the outbox")
 
 
+def test_a_disk_that_the_outbox_leaves_alone_is_bad(served: Served) -> None:
+    with edited(served.directory / "trunkline.toml", "[outbox]", f"[outbox]\nmin_free_bytes = {1 << 60}") as path:
+        said = served.trunkline("--config", str(path), "doctor")
+    assert (said.status, set(bad(said))) == (1, {"disk"})
+    assert bad(said)["disk"].startswith("outbox.min_free_bytes: ")
+    assert "the outbox takes nothing" in bad(said)["disk"]
+
+
 def test_a_place_for_the_outbox_that_is_no_directory_is_bad(served: Served) -> None:
     with edited(served.directory / "trunkline.toml", 'path = "data/outbox.db"', 'path = "trunkline.toml/o.db"') as path:
         said = served.trunkline("--config", str(path), "doctor")

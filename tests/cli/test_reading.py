@@ -66,13 +66,13 @@ def test_a_store_that_is_not_set_up_ends_with_1_and_says_what_to_do(home: Path) 
 
 
 def test_the_schema_may_be_upgraded_twice(home: Path) -> None:
-    assert trunkline("db", "upgrade", at=home).out == "applied 0001_calls\n"
+    assert trunkline("db", "upgrade", at=home).out == "applied 0001_calls, 0002_ledger\n"
     assert trunkline("db", "upgrade", at=home).out == "the schema is up to date\n"
     assert trunkline("calls", at=home).status == 0
 
 
 def test_the_schema_of_a_server_is_upgraded_likewise(home: Path, postgres_url: str) -> None:
-    for expected in ("applied 0001_calls\n", "the schema is up to date\n"):
+    for expected in ("applied 0001_calls, 0002_ledger\n", "the schema is up to date\n"):
         said = trunkline("db", "upgrade", at=home, TRUNKLINE_STORE__URL=postgres_url)
         assert (said.status, said.out, said.err) == (0, expected, "")
 
