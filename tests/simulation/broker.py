@@ -31,7 +31,7 @@ from tests.simulation.loop import Process, VirtualLoop
 EMPTY: Final = Context()
 """Of what happens outside every process."""
 
-CONFIRM_TIMEOUT: Final = 5.0
+CONFIRM_TIMEOUT: Final = 2.0
 PATIENCE: Final = 0.25
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from hub.simulator.mutators import Mutations
 from tests.simulation.broker import Moods
 
-SPAN: Final = 4.0
+SPAN: Final = 3.0
 """Seconds in which callbacks come and faults happen."""
 
 Kind = Literal[
@@ -141,4 +141,15 @@ def draw(random: Random) -> Plan:
 
 def _long(random: Random) -> float:
     """Mostly moments, now and then longer than any time limit is."""
-    return random.choice([0.05, 0.3, 1.0, 3.0, 7.0]) * random.uniform(0.5, 1.5)
+    return random.choice([0.05, 0.3, 1.0, 3.0]) * random.uniform(0.5, 1.5)
+
+
+def outage(random: Random) -> Plan:
+    """The broker is away, so that all hangs on the disk, and its power goes; now and then a sync fails before that."""
+    cut = random.uniform(1.0, SPAN)
+    faults = [
+        Fault(0.0, "broker down", SPAN + 1, 0),
+        Fault(random.uniform(0.0, cut), "sync fails", 0.0, random.randrange(8)),
+        Fault(cut, "power cut", 0.0, 0),
+    ]
+    return Plan(calls=3, only_outbox=True, faults=tuple(sorted(faults, key=lambda fault: fault.at)))

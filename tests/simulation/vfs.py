@@ -29,10 +29,14 @@ class _Handle:
 
     @property
     def _orphaned(self) -> bool:
-        return self._generation != self._disk.generation
+        """Nothing reaches the disk any more: the power is off, or whoever had the file open is gone."""
+        return self._disk.dark or self._generation != self._disk.generation
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
         return bytes(self._file.live[offset : offset + amount])
+
+    # A power cut raises nothing here: what SQLite makes of an error is no longer anybody's business, and its connection
+    # finds the machine dark as soon as it returns.
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         if self._orphaned:
@@ -41,10 +45,13 @@ class _Handle:
             self._disk.write(self._file, offset, bytes(data))
         except DiskFull:
             raise apsw.exception_for(apsw.SQLITE_FULL) from None
+        except PowerCut:
+            return
 
     def xTruncate(self, length: int) -> None:  # noqa: N802
         if not self._orphaned:
-            self._disk.truncate(self._file, length)
+            with contextlib.suppress(PowerCut):
+                self._disk.truncate(self._file, length)
 
     def xSync(self, _flags: int) -> None:  # noqa: N802
         if self._orphaned:
@@ -53,6 +60,8 @@ class _Handle:
             self._disk.sync(self._file)
         except SyncFailed:
             raise apsw.exception_for(apsw.SQLITE_IOERR_FSYNC) from None
+        except PowerCut:
+            return
         if self._fresh:
             self._fresh = False
             self._disk.sync_directory()
@@ -81,9 +90,6 @@ class _Handle:
     def xFileControl(self, _operation: int, _pointer: int) -> bool:  # noqa: N802
         return False
 
-    def excepthook(self, *_: object) -> None:
-        """A cut in the middle of an error's handling: the connection is dead anyhow."""
-
 
 class _Files(apsw.VFS):
     def __init__(self) -> None:
@@ -94,19 +100,20 @@ class _Files(apsw.VFS):
         path = name if isinstance(name, str) else name.filename()
         fresh = path not in self.disk.names and bool(flags[0] & _SYNCS_ITS_DIRECTORY)
         flags[1] = flags[0]
-        return _Handle(self.disk, self.disk.open(path), fresh=fresh)
+        try:
+            return _Handle(self.disk, self.disk.open(path), fresh=fresh)
+        except PowerCut:
+            return _Handle(self.disk, File(), fresh=False)
 
     def xAccess(self, path: str, _flags: int) -> bool:  # noqa: N802
         return path in self.disk.names
 
     def xDelete(self, path: str, sync_directory: bool) -> None:  # noqa: N802
-        self.disk.delete(path, synced=bool(sync_directory))
+        with contextlib.suppress(PowerCut):
+            self.disk.delete(path, synced=bool(sync_directory))
 
     def xFullPathname(self, path: str) -> str:  # noqa: N802
         return path
-
-    def excepthook(self, *_: object) -> None:
-        """As a handle's."""
 
 
 _files: _Files | None = None
@@ -166,11 +173,13 @@ class Connection:
         if self._disk.dark:
             raise PowerCut
         try:
-            return act()
+            result = act()
         except apsw.Error as error:
-            if self._disk.dark:
-                raise PowerCut from None
-            raise _translated(error) from error
+            if not self._disk.dark:
+                raise _translated(error) from error
+        if self._disk.dark:
+            raise PowerCut
+        return result
 
 
 class Cursor:
