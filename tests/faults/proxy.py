@@ -164,10 +164,14 @@ class Proxy:
         return ended
 
     def silence(self) -> int:
-        """From now on nothing passes on the connections that there are; returns how many. New ones are untouched."""
-        for connection in self._connections:
+        """From now on nothing passes on the connections that there are; returns how many still spoke.
+
+        New ones are untouched.
+        """
+        speaking = [connection for connection in self._connections if not connection.silent]
+        for connection in speaking:
             connection.silent = True
-        return len(self._connections)
+        return len(speaking)
 
     def trap(self, pattern: re.Pattern[bytes], *, times: int = 1, answered: bool = True) -> None:
         """Cuts the next connections whose client says this.
