@@ -1,7 +1,7 @@
 """``python -m tests.simulation``: as many seeds as one likes, or one of them step by step.
 
-    python -m tests.simulation --seeds 1000000 --from 10000     the first that fails is told at the end, with all others
-    python -m tests.simulation --seed 31 --trace                what happened, with virtual times
+python -m tests.simulation --seeds 1000000 --from 10000     the first that fails is told at the end, with all others
+python -m tests.simulation --seed 31 --trace                what happened, with virtual times
 """
 
 import argparse
@@ -26,18 +26,18 @@ def main() -> int:
         return _one(arguments.seed, told=arguments.trace)
     report = campaign([*once_failed(), *range(arguments.first, arguments.first + arguments.seeds)], arguments.processes)
     for line in report.lines():
-        print(line)
+        sys.stdout.write(f"{line}\n")
     missing = sorted(MUST_HAPPEN - report.happened.keys()) if arguments.seeds >= _ENOUGH else []
     if missing:
-        print(f"never happened: {', '.join(missing)}")
+        sys.stdout.write(f"never happened: {', '.join(missing)}\n")
     return 1 if report.broken or missing else 0
 
 
 def _one(seed: int, *, told: bool) -> int:
     outcome = traced(seed)
     for line in outcome.trace if told or outcome.broken else []:
-        print(line)
-    print(f"seed {seed}: {outcome.broken or 'every promise held'}")
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"seed {seed}: {outcome.broken or 'every promise held'}\n")
     return 1 if outcome.broken else 0
 
 

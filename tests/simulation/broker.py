@@ -428,6 +428,9 @@ class SimulatedBus:
         if problem is not None:
             raise NotDurable(problem)
 
+    async def send(self, queue: str, messages: Sequence[Message]) -> None:
+        raise NotImplementedError  # an operator's verb, like those below: nothing of the core calls it
+
     def subscribe(self, queue: str, prefetch: int) -> "SimulatedSubscription":
         subscription = SimulatedSubscription(self, queue, prefetch)
         self._subscriptions.append(subscription)

@@ -74,7 +74,8 @@ class Report:
         tally = self.tally
         lost = tally["acknowledged"] - tally["ok"] - tally["dead"] - tally["set aside"]
         rate = self.seeds / self.seconds if self.seconds else 0.0
-        yield f"{self.seeds} seeds, {self.virtual / 3600:.1f} h of virtual time in {self.seconds:.0f} s: {rate:.0f} a second"
+        hours = self.virtual / 3600
+        yield f"{self.seeds} seeds, {hours:.1f} h of virtual time in {self.seconds:.0f} s: {rate:.0f} seeds a second"
         yield (
             f"attempted {tally['attempted']}, acknowledged {tally['acknowledged']}, ok {tally['ok']},"
             f" dead {tally['dead']}, set aside {tally['set aside']}, lost {max(0, lost)},"

@@ -117,7 +117,7 @@ class Disk:
         full: nothing can grow.
         cut_in: operations until the power goes; None for never.
         sync_fails_in: syncs until one of them fails; None for never.
-        loses: whether a power cut takes what was not synced. False is the control: a disk that is kinder than disks are.
+        loses: whether a power cut takes what was not synced. False is the control: a disk kinder than disks are.
         operations: how many operations there have been.
         dark: the power is off.
         generation: grows when all who have files open are gone; what they still write goes nowhere.

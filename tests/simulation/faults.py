@@ -1,6 +1,6 @@
 """What goes wrong in a seed: a plan that is drawn before anything runs.
 
-Not everything at once, or nothing would ever go far: each seed draws the kinds of its faults first, and their number and
+Not everything at once, or nothing would ever go far: each seed draws the kinds of its faults first, their number and
 times then. ``KINDS`` is also what the whole run must have met: a fault that never happened was not tested.
 """
 

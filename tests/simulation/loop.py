@@ -1,7 +1,7 @@
 """An event loop without a clock of its own: time is what the next timer says, and a process can end between two steps.
 
-Who runs is told by a context variable, which tasks, timers and the wake-ups of futures inherit: a step of a dead process
-is thrown away, so nothing of it runs after its end, no ``finally`` either, as after ``kill -9``.
+Who runs is told by a context variable, which tasks, timers and the wake-ups of futures inherit: a step of a dead
+process is thrown away, so nothing of it runs after its end, no ``finally`` either, as after ``kill -9``.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, Final
+from typing import Any, Final, cast
 
 RUNNING: Final[ContextVar["Process | None"]] = ContextVar("RUNNING", default=None)
 
@@ -58,7 +58,7 @@ class Process:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 _close(task.get_coro())
             elif killed:
-                task._log_traceback = False  # type: ignore[attr-defined]
+                task._log_traceback = False
         self.tasks.clear()
 
 
@@ -85,7 +85,7 @@ class Handle:
         return self.at
 
 
-class VirtualLoop(asyncio.AbstractEventLoop):
+class VirtualLoop:
     """As much of an event loop as code without sockets and threads needs; its hours pass in milliseconds.
 
     Attributes:
@@ -107,19 +107,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Handle:
         handle = Handle(self.now, callback, args, copy_context() if context is None else context)
         if not self._closed:
             self._ready.append(handle)
         return handle
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> Handle:
         return self.call_soon(callback, *args, context=context)
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Handle:
         return self.call_at(self.now + max(0.0, delay), callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Handle:  # type: ignore[override]
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Handle:
         self._serial += 1
         handle = Handle(when, callback, args, copy_context() if context is None else context)
         if not self._closed:
@@ -127,13 +127,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return handle
 
     def create_future(self) -> "asyncio.Future[Any]":
-        return asyncio.Future(loop=self)
+        return asyncio.Future(loop=cast("Any", self))
 
-    def create_task(  # type: ignore[override]
-        self, coro: Any, *, name: object = None, context: Context | None = None
-    ) -> "asyncio.Task[Any]":
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> "asyncio.Task[Any]":
         # A name of ours, since asyncio's own count over the whole life of the interpreter.
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=str(name or "task"), context=context)
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=cast("Any", self), name=str(name or "task"), context=context)
         process = (copy_context() if context is None else context).get(RUNNING)
         if process is not None:
             process.tasks.append(task)
@@ -141,7 +139,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 process.tasks = [task for task in process.tasks if not task.done()]
         return task
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+    def run_in_executor(self, _executor: object, func: Any, *args: Any) -> "asyncio.Future[Any]":
         """What belongs into a thread happens in a step of its own, in the same process."""
         future = self.create_future()
 
@@ -208,7 +206,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     @contextlib.contextmanager
     def running(self) -> Any:
         """What is made inside belongs to this loop."""
-        asyncio._set_running_loop(self)
+        asyncio._set_running_loop(cast("Any", self))
         try:
             yield
         finally:

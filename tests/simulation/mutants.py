@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
+from types import SimpleNamespace
 from typing import Any, Final, cast
 from unittest.mock import patch
 
@@ -17,7 +18,7 @@ from hub.calls.facts import Facts
 from hub.disk import Disk
 from hub.errors import StoreUnavailable
 from hub.events import Event, Message
-from hub.ports import Ack
+from hub.ports import Ack, DeadLetter
 from hub.store import changes
 from hub.store.folding import Folding
 from tests.simulation import store
@@ -46,7 +47,7 @@ class Mutant:
 
     @property
     def options(self) -> Options:
-        """How its worlds are made: where the plan is its own, the witness has no say, so that the books have to find it."""
+        """How its worlds are made: with a plan of its own the witness has no say, so that the books have to find it."""
         return Options() if self.plan is None else Options(plan=self.plan, heed_witness=False)
 
 
@@ -118,7 +119,7 @@ def keeps_what_it_has_kept() -> Iterator[None]:
 
     def keep(connection: store.Connection, values: Any) -> store.Answers:
         rows = store._rows(values)
-        connection._tables.events.extend(store.SimpleNamespace(**row) for row in rows)
+        connection._tables.events.extend(SimpleNamespace(**row) for row in rows)
         connection._tables.ids.update(row["id"] for row in rows)
         return store.Answers(row["id"] for row in rows)
 
@@ -157,14 +158,14 @@ def drops_at_the_last_attempt() -> AbstractContextManager[Any]:
 
     def outcome(*args: Any) -> Any:
         planned = real(*args)
-        return Ack() if isinstance(planned, runner.DeadLetter) else planned
+        return Ack() if isinstance(planned, DeadLetter) else planned
 
     return patch("workers.runner._outcome", outcome)
 
 
 def gives_up_too_early() -> AbstractContextManager[Any]:
     """A snooze counts as an attempt, or so: the last attempt is the third."""
-    return patch("hub.retry.give_up", lambda attempt, _attempts=0: attempt >= 3)  # noqa: PLR2004
+    return patch("hub.retry.give_up", lambda attempt, _attempts=0: attempt >= 3)
 
 
 def tells_before_it_is_told() -> AbstractContextManager[Any]:

@@ -167,7 +167,7 @@ class Connection:
         return Answers(sorted(due, key=lambda call: (call.seal_at, call.call_id))[:limit])
 
     def _postpone(self, statement: Update, values: Any) -> Answers:
-        (later,) = (bound.value for column, bound in statement._values.items() if column.name == "seal_at")
+        (later,) = (bound.value for column, bound in cast("Any", statement)._values.items() if column.name == "seal_at")
         for row in _rows(values):
             self._change({"call_id": row["call_id"], "seal_at": later})
         return Answers()

@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -32,7 +31,7 @@ def written(*, synced: bool, writes: int = 4) -> Disk:
 
 
 def after_a_cut(disk: Disk, luck: int) -> bytes:
-    disk.cut(Random(luck))  # noqa: S311
+    disk.cut(chance(luck))
     return disk.image()["file"]
 
 
@@ -67,7 +66,7 @@ def test_a_name_without_a_synced_directory_may_be_gone_or_back() -> None:
         disk.load({"old": b"1"})
         disk.delete("old", synced=False)
         disk.sync(disk.open("new"))
-        disk.cut(Random(luck))  # noqa: S311
+        disk.cut(chance(luck))
         return frozenset(disk.names)
 
     assert {names(luck) for luck in LUCKS} == {frozenset(some) for some in (("old", "new"), ("old",), ("new",), ())}
@@ -135,7 +134,12 @@ async def test_the_simulated_store_does_what_the_real_one_does(seed: int, tmp_pa
     events = [
         event
         for number in range(4)
-        for event in (*whole_call(number), missed(number, 4, agent={"name": "Ana"}), started(number, 1), recording(number, 60))
+        for event in (
+            *whole_call(number),
+            missed(number, 4, agent={"name": "Ana"}),
+            started(number, 1),
+            recording(number, 60),
+        )
     ]
     told = random.sample(events * 2, 2 * len(events))
     try:

@@ -1,6 +1,7 @@
 """Broken rules are found, each by the check that is meant for it; and what is no fault is not."""
 
 import re
+import sys
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_a_broken_rule_is_found(name: str, capsys: pytest.CaptureFixture[str]) -
         outcome = next((one for seed in range(mutant.within) if (one := run(seed, mutant.options)).broken), None)
     assert outcome is not None, f"{mutant.within} seeds, and nobody noticed"
     with capsys.disabled():
-        print(f"\n{name}: seed {outcome.seed}: {outcome.broken}", end=" ")
+        sys.stdout.write(f"\n{name}: seed {outcome.seed}: {outcome.broken} ")
     assert re.search(mutant.found, outcome.broken or "")
 
 

@@ -35,6 +35,7 @@ from tests.simulation import vendors
 from tests.simulation.books import PERSISTENCE, PROBE, Books, Violation
 from tests.simulation.broker import EMPTY, Broker, Moods, SimulatedBus
 from tests.simulation.calls import NO_LOCKS, Calls
+from tests.simulation.chance import chance
 from tests.simulation.disk import Disk, PowerCut
 from tests.simulation.faults import SPAN, Fault, Plan, draw
 from tests.simulation.journal import PATH, SimulatedJournal, set_up
@@ -136,11 +137,11 @@ class World:
         self.loop = VirtualLoop()
         self.happened: Counter[str] = Counter()
         self.trace: list[str] = []
-        self.random = Random(f"{seed}/world")
-        self.plan = options.plan(Random(f"{seed}/plan"))
-        self.broker = Broker(self.loop, Random(f"{seed}/broker"), self)
+        self.random = chance(seed, "world")
+        self.plan = options.plan(chance(seed, "plan"))
+        self.broker = Broker(self.loop, chance(seed, "broker"), self)
         self.broker.moods = self.plan.moods
-        self.server = options.server(Random(f"{seed}/store"), self)
+        self.server = options.server(chance(seed, "store"), self)
         self.server.lost_before, self.server.lost_after = self.plan.lost_before, self.plan.lost_after
         self.books = Books(self.broker, lambda: self.server.tables)
         self.ingress = IngressMachine(self)
@@ -220,7 +221,7 @@ class World:
         for worker in self.workers:
             worker.begin()
         told = vendors.script(
-            Random(f"{self.seed}/vendors"), count=self.plan.calls, span=SPAN, mutations=self.plan.mutations
+            chance(self.seed, "vendors"), count=self.plan.calls, span=SPAN, mutations=self.plan.mutations
         )
         for callback in told:
             self.at(callback.at, self.ingress.receive, callback.request)
@@ -236,7 +237,7 @@ class World:
         if not self._at_rest():
             raise Violation(f"nothing comes to rest: {self._restless()}")
         self.books.accounted("is, at rest,")
-        self.books.closed(Random(f"{self.seed}/books"))
+        self.books.closed(chance(self.seed, "books"))
         self.note("world", "at rest")
 
     def at(self, when: float, act: Callable[..., object], *args: Any) -> None:
@@ -390,8 +391,8 @@ class IngressMachine(Machine):
 
     def __init__(self, world: World) -> None:
         super().__init__(world, "ingress")
-        self._speed = Random(f"{world.seed}/disk")
-        self._luck = Random(f"{world.seed}/luck/{world.options.luck}")
+        self._speed = chance(world.seed, "disk")
+        self._luck = chance(world.seed, "luck", world.options.luck)
         self.disk = Disk(loses=world.options.loses)
         self.disk.happened = world.happened
         self.disk.cut_in = world.options.cut_in
@@ -693,8 +694,8 @@ _STRIKES: Final[Mapping[str, Callable[[World, Fault], object]]] = {
 @contextlib.contextmanager
 def _deterministic(world: World) -> Iterator[None]:
     """Clocks, chance and names are the world's own, and the log goes into its trace."""
-    names = Random(f"{world.seed}/names")
-    chance = random.getstate()
+    names = chance(world.seed, "names")
+    before = random.getstate()
     random.seed(f"{world.seed}/hub")
     with ExitStack() as stack:
         stack.enter_context(patch("hub.disk.time", SimpleNamespace(monotonic=world.ingress.uptime)))
@@ -716,7 +717,7 @@ def _deterministic(world: World) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(chance)
+            random.setstate(before)
 
 
 @contextlib.contextmanager
