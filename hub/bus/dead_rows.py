@@ -81,7 +81,7 @@ def _chosen(connection: sqlite3.Connection, queue: int, ids: Collection[str] | N
 def _letter(row: tuple[Any, ...]) -> Dead:
     message, key, headers, body, reason, attempt, died_at, history = row
     return Dead(
-        rows.message(key, headers, body) or Message(key.decode(errors="replace"), {}, body),
+        Message(key.decode(errors="replace"), rows.headers_of(headers) or {}, body),
         reason,
         attempt,
         datetime.fromtimestamp(died_at, UTC),

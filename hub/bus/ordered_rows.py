@@ -40,7 +40,7 @@ _REJOIN: Final = """
     UPDATE deliveries SET state = 'waiting', behind = 1, subject = (
         SELECT json_extract(CAST(headers AS TEXT), '$."ce-subject"') FROM messages WHERE id = message)
     WHERE queue = ? AND message IN (
-        SELECT value FROM json_each(?) JOIN messages ON id = value
+        SELECT value FROM json_each(?) JOIN messages ON messages.id = value
         WHERE CASE WHEN json_valid(CAST(headers AS TEXT))
               THEN json_type(CAST(headers AS TEXT), '$."ce-subject"') = 'text' END)"""
 

@@ -6,19 +6,21 @@ topology is declared anew on each connection (``hub.bus.topology``), so a delete
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final, TypeVar, cast
 
 import structlog
 from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
 
-from hub.bus import bystanders, letters, parking, topology, watchdog
+from hub.bus import bystanders, letters, parking, partitions, topology, watchdog
 from hub.bus.bystanders import Bystanders
 from hub.bus.consumer import MOST_BYTES, RabbitSubscription
 from hub.bus.link import LASTED, Broken, Link, Pause, broken_by
+from hub.bus.ordered import OrderedSubscription
 from hub.bus.parking import Ladder, Parking
 from hub.bus.publisher import Publisher, is_blocked
+from hub.bus.slots import slot
 from hub.bus.tasks import end
 from hub.bus.watchdog import Watchdog
 from hub.bus.wire import Letter, Received, probe, publication, straight
@@ -79,7 +81,7 @@ class RabbitBus:
         self._declaring = asyncio.Lock()
         self._declared_once = False
         self._repairing: asyncio.Task[None] | None = None
-        self._subscriptions: list[RabbitSubscription] = []
+        self._subscriptions: list[RabbitSubscription | OrderedSubscription] = []
         self._publisher = Publisher(confirm_timeout=confirm_timeout, patience=patience, on_returned=self._repair)
         self._publishing = Link(urls, "publishing", heartbeat=heartbeat, serve=self._serve)
         self._consuming = Link(urls, "consuming", heartbeat=heartbeat)
@@ -99,7 +101,8 @@ class RabbitBus:
         """Makes the queues exist with their bindings, now or with the next connection."""
         for spec in queues:
             known = self._specs.get(spec.name, spec)
-            self._specs[spec.name] = QueueSpec(spec.name, tuple(dict.fromkeys((*known.bindings, *spec.bindings))))
+            bindings = tuple(dict.fromkeys((*known.bindings, *spec.bindings)))
+            self._specs[spec.name] = QueueSpec(spec.name, bindings, known.ordered)
             self._declared.discard(spec.name)
         try:
             await self._declare(await self._consuming.connection(self._patience))
@@ -108,14 +111,34 @@ class RabbitBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Returns when the broker has confirmed every message. Raises NotDurable."""
-        await self._deliver([publication(message) for message in messages])
+        slotted = any(spec.ordered for spec in self._specs.values())
+        await self._deliver([publication(message, slotted=slotted) for message in messages])
 
     async def send(self, queue: str, messages: Sequence[Message]) -> None:
         """Returns when the broker has confirmed every message in that queue. Raises NotDurable."""
-        await self._deliver([straight(message, queue) for message in messages])
+        if self._is_ordered(queue):
+            homes = [partitions.partition(queue, slot(message)) for message in messages]
+            letters = [straight(one, home, slotted=True) for one, home in zip(messages, homes, strict=True)]
+            return await self._deliver(letters)
+        return await self._deliver([straight(message, queue) for message in messages])
 
-    def subscribe(self, queue: str, prefetch: int) -> RabbitSubscription:
-        """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""
+    def subscribe(self, queue: str, prefetch: int) -> RabbitSubscription | OrderedSubscription:
+        """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand.
+
+        That a queue is ordered is known by its declaration here.
+        """
+        if self._is_ordered(queue):
+            ordered = OrderedSubscription(
+                queue,
+                prefetch,
+                link=self._consuming,
+                publisher=self._publisher,
+                prepare=self._prepare,
+                patience=self._confirm_timeout,
+                watch=self._watch,
+            )
+            self._subscriptions.append(ordered)
+            return ordered
         subscription = RabbitSubscription(
             queue,
             prefetch,
@@ -138,16 +161,29 @@ class RabbitBus:
         subscriptions have in hand: AMQP does not tell what others have. A message on its way back from a retry queue is
         in no count for a moment.
         """
+        in_hand = sum(one.in_hand for one in self._subscriptions if one.queue == queue)
+        if self._is_ordered(queue):
+            total, held, buried = await self._ask(lambda connection: partitions.depths(connection, queue))
+            if total is None:
+                raise NotDurable(f"there is no queue {queue}")
+            return Depth(total, in_hand + held, buried, alone=True)
         retries = (topology.retry_queue(queue, seconds) for seconds in self._ladder)
         names = [queue, topology.dead_queue(queue), topology.suspects_queue(queue), *retries]
         ready, dead, *waiting = await self._ask(lambda connection: topology.counts(connection, names))
         if ready is None:
             raise NotDurable(f"there is no queue {queue}")
-        in_hand = sum(one.in_hand for one in self._subscriptions if one.queue == queue)
         return Depth(ready, in_hand + sum(count or 0 for count in waiting), dead or 0, alone=True)
 
     async def census(self, queue: str, ids: Collection[str], *, search: bool = False) -> Census:
-        """Counts; the broker knows nothing of ids, so they are only looked for where ``search`` allows to read all."""
+        """Counts; the broker knows nothing of ids, so they are only looked for where ``search`` allows to read all.
+
+        Of an ordered queue that would disturb the order, so there nobody looks.
+        """
+        if self._is_ordered(queue):
+            counted = await self._ask(lambda connection: partitions.census(connection, queue))
+            if counted is None:
+                raise NotDurable(f"there is no queue {queue}")
+            return counted
 
         async def ask(connection: AbstractConnection) -> Census:
             others = [topology.suspects_queue(queue), topology.dead_queue(queue)]
@@ -183,7 +219,9 @@ class RabbitBus:
         """Publishes dead letters to their work queue, and takes them out once that is confirmed."""
 
         async def move(found: Sequence[Received]) -> list[str | None]:
-            return await self._publisher.deliver([one.revived(queue) for one in found])
+            ordered = self._is_ordered(queue)
+            homes = [partitions.home(queue, one.headers) if ordered else queue for one in found]
+            return await self._publisher.deliver([one.revived(to) for one, to in zip(found, homes, strict=True)])
 
         return await self._ask(lambda connection: letters.take(connection, queue, ids, limit, move))
 
@@ -251,18 +289,27 @@ class RabbitBus:
 
     async def _stands(self, connection: AbstractConnection) -> bool:
         async with broken_by():
-            return await topology.stands(connection, list(self._specs.values()))
+            kinds = ((partitions if spec.ordered else topology, spec) for spec in self._specs.values())
+            return await topology.stands(connection, [part for kind, spec in kinds for part in kind.bindings(spec)])
 
     async def _declare(self, connection: AbstractConnection) -> None:
         """Makes exist what was not declared since the last doubt."""
         async with self._declaring:
             self._parking = parking.choose(self._ladder, connection.server_properties, native=self._native_retry)
-            more = self._parking.arguments()
             missing = [spec for name, spec in self._specs.items() if name not in self._declared]
-            parts = [*topology.COMMON, *(part for spec in missing for part in topology.parts(spec, self._ladder, more))]
+            parts = [*topology.COMMON, *(part for spec in missing for part in self._parts(spec))]
             async with broken_by():
                 await topology.declare(connection, parts)
             self._declared.update(spec.name for spec in missing)
+
+    def _parts(self, spec: QueueSpec) -> Iterable[topology.Part]:
+        if spec.ordered:
+            return partitions.parts(spec)
+        return topology.parts(spec, self._ladder, self._parking.arguments())
+
+    def _is_ordered(self, queue: str) -> bool:
+        spec = self._specs.get(queue)
+        return spec is not None and spec.ordered
 
     async def _prepare(self, connection: AbstractConnection, queue: str) -> None:
         """Makes a queue exist before it is consumed from: it may have been deleted under the last consumer."""

@@ -273,8 +273,8 @@ def take(
         inserted = connection.execute("INSERT INTO consumers (queue, process, expires_at) VALUES (?, ?, ?)", row)
         consumer = inserted.lastrowid or 0
     connection.execute(_DUE, (queue, now))
-    suspects = _take_suspect(connection, queue, consumer)
-    rows = connection.execute(_OLDEST, (queue, room - len(suspects))).fetchall()
+    suspects = _take_suspect(connection, queue, consumer) if room else []
+    rows = connection.execute(_OLDEST, (queue, max(0, room - len(suspects)))).fetchall()
     if rows:
         connection.execute(_TAKE, (consumer, queue, rows[-1][0]))
     rows = sorted([*suspects, *rows], key=lambda row: row[0])
@@ -284,10 +284,10 @@ def take(
 
 def message(key: bytes, headers: bytes, body: bytes) -> Message | None:
     """A message of its columns; None where the disk gave back something else than was written."""
+    table = headers_of(headers)
     try:
-        text = orjson.loads(headers)
-        return Message(key.decode(), text, body) if isinstance(text, dict) else None
-    except ValueError:
+        return None if table is None else Message(key.decode(), table, body)
+    except UnicodeDecodeError:
         return None
 
 
@@ -300,6 +300,15 @@ def _take_suspect(
     found = connection.execute(_OLDEST_SUSPECT, (queue,)).fetchall()
     connection.executemany(_TAKE_ALONE, [(consumer, queue, row[0]) for row in found])
     return found
+
+
+def headers_of(column: bytes) -> dict[str, str] | None:
+    """A message's headers; None where they cannot be read."""
+    try:
+        table = orjson.loads(column)
+    except orjson.JSONDecodeError:
+        return None
+    return table if isinstance(table, dict) else None
 
 
 @dataclass(slots=True)

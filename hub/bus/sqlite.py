@@ -64,6 +64,7 @@ class SqliteBus:
         self._publishing: list[_Publishing] = []
         self._subscriptions: set[SqliteSubscription] = set()
         self._keeper: asyncio.Task[None] | None = None
+        self._kept_at = time.time()
 
     async def start(self) -> None:
         """Opens the file. Raises ConfigurationError where it cannot be used."""
@@ -206,6 +207,11 @@ class SqliteBus:
             await asyncio.sleep(min(self.poll, self.lease / 3))
 
     async def _sweep(self) -> None:
+        now = time.time()
+        if not 0 <= now - self._kept_at < self.lease:  # we hung, and what we had may be somebody else's by now
+            for subscription in self._subscriptions:
+                subscription.doubt()
+        self._kept_at = now
         renewing = partial(rows.renew, process=self.wakeup.name, now=time.time(), lease=self.lease)
         others = await self.journal.run(renewing)
         ended = {process for _, process, _ in others if self.wakeup.is_dead(process)}
@@ -237,6 +243,7 @@ class SqliteSubscription:
         self._in_hand: set[int] = set()  # message ids, those in the inbox too
         self._consumer: int | None = None
         self._news = asyncio.Event()
+        self._doubtful = False
         self._closed = False
         self._pump = asyncio.create_task(self._run(), name=f"bus {queue}")
 
@@ -301,6 +308,11 @@ class SqliteSubscription:
         """There may be something to take."""
         self._news.set()
 
+    def doubt(self) -> None:
+        """What is in hand may be ours no more."""
+        self._doubtful = True
+        self.wake()
+
     def _want_more(self) -> None:
         # Half a prefetch at a time: taking each single delivery that has room again would be a transaction for each.
         if len(self._inbox) == 0 or self._prefetch - len(self._in_hand) >= (self._prefetch + 1) // 2:
@@ -321,7 +333,7 @@ class SqliteSubscription:
     async def _take(self) -> float:
         """Leases what there is room for; returns seconds until it is worth another look."""
         room = self._prefetch - len(self._in_hand)
-        if room <= 0:
+        if room <= 0 and not self._doubtful:
             return self._bus.poll
         taking = self._bus.journal.submit(
             partial(
@@ -329,7 +341,7 @@ class SqliteSubscription:
                 name=self._queue,
                 process=self._bus.wakeup.name,
                 consumer=self._consumer,
-                room=room,
+                room=max(0, room),
                 now=time.time(),
                 lease=self._bus.lease,
             )
@@ -341,9 +353,11 @@ class SqliteSubscription:
             with contextlib.suppress(NotDurable, sqlite3.Error):
                 self._consumer = (await taking).consumer
             raise
+        self._doubtful = False
         if taken.consumer != self._consumer:
             self._in_hand.clear()  # our lease was lost: what we had is somebody else's
             self._inbox.drop(lambda delivery: delivery.tag[0] != taken.consumer)
+            self.wake()  # there may be room for more than was asked for
         self.queue_id, self._consumer = taken.queue, taken.consumer
         self._in_hand.update(row[0] for row in taken.rows)
         self._inbox.put(self._deliveries(taken))

@@ -14,7 +14,7 @@ changed afterwards: a queue that exists with other ones is used as it is, and an
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from aiormq.abc import AbstractChannel, AbstractConnection
@@ -41,10 +41,10 @@ _QUORUM: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
 
 # Where messages lie until somebody decides. From RabbitMQ 4.0 on a quorum queue without a limit has one of 20, and an
 # operator who looks twenty times must not be what deletes them; -1 for "none" acts at the first return on 3.10.
-_KEPT: Final = _QUORUM | {"x-delivery-limit": 1_000_000_000}
+KEPT: Final = _QUORUM | {"x-delivery-limit": 1_000_000_000}
 
 # At-least-once is silently at-most-once unless the queue also rejects instead of dropping.
-_SAFE: Final = _QUORUM | {
+SAFE: Final = _QUORUM | {
     "x-dead-letter-exchange": "",
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
@@ -95,11 +95,22 @@ class Binding:
         await channel.queue_bind(self.name, self.exchange, self.pattern, timeout=RPC_TIMEOUT)
 
 
-Part = Exchange | Queue | Binding
+class Part(Protocol):
+    """Something that exists on the broker."""
+
+    @property
+    def name(self) -> str:
+        """For an alarm."""
+        ...
+
+    async def declare(self, channel: AbstractChannel) -> None:
+        """One question to the broker."""
+        ...
+
 
 COMMON: Final[tuple[Part, ...]] = (
     Exchange(UNROUTED, "fanout"),
-    Queue(UNROUTED, _KEPT),
+    Queue(UNROUTED, KEPT),
     Binding(UNROUTED, UNROUTED, ""),
     Exchange(EXCHANGE, "topic", {"alternate-exchange": UNROUTED}),
 )
@@ -142,22 +153,26 @@ def parts(work: QueueSpec, ladder: Sequence[int], arguments: Mapping[str, Any] |
         arguments: what it is declared with besides.
     """
     buried = {"x-dead-letter-routing-key": dead_queue(work.name)}
-    yield Queue(dead_queue(work.name), _KEPT)
-    yield Queue(suspects_queue(work.name), _SAFE | buried | {"x-delivery-limit": ALONE})
-    yield Queue(work.name, _SAFE | buried | dict(arguments or {}))
+    yield Queue(dead_queue(work.name), KEPT)
+    yield Queue(suspects_queue(work.name), SAFE | buried | {"x-delivery-limit": ALONE})
+    yield Queue(work.name, SAFE | buried | dict(arguments or {}))
     for seconds in ladder:
-        waiting = _SAFE | {"x-dead-letter-routing-key": work.name, "x-message-ttl": seconds * 1000}
+        waiting = SAFE | {"x-dead-letter-routing-key": work.name, "x-message-ttl": seconds * 1000}
         yield Queue(retry_queue(work.name, seconds), waiting)
+    yield from bindings(work)
+
+
+def bindings(work: QueueSpec) -> Iterator[Part]:
+    """What a work queue hangs on."""
     for pattern in work.bindings:
         yield Binding(work.name, EXCHANGE, pattern)
 
 
-async def stands(connection: AbstractConnection, works: Sequence[QueueSpec]) -> bool:
+async def stands(connection: AbstractConnection, bindings: Sequence[Part]) -> bool:
     """Whether what messages are published through is all there, and bound: what was declared once and may be gone.
 
     It asks no queue's leader, which may be away while its queue takes time to find another.
     """
-    bindings = [Binding(work.name, EXCHANGE, pattern) for work in works for pattern in work.bindings]
     channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
     try:
         await channel.exchange_declare(EXCHANGE, passive=True, timeout=RPC_TIMEOUT)

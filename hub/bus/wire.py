@@ -4,7 +4,9 @@ A copy keeps the body and the headers of what it is a copy of; what the hub adds
 ``attempt``, ``reason``, ``routing-key`` (what it was published with), ``not-before`` (Unix milliseconds), ``died-at``
 (Unix microseconds: it orders the dead letters), ``history`` (the failed attempts, as JSON ``[[Unix milliseconds,
 reason], …]``), ``returned`` (1: it was taken for a suspect once, so dead it stays), ``probe`` (no event at all: whoever
-gets it acknowledges it). One more is the message's own, and its consumers':
+gets it acknowledges it); in the held queues of ordered ones ``place`` (in its call's line), ``copy`` (tells it from
+other copies), and ``baton`` (no event either: ``hub.bus.turn``). Where a queue is ordered, every event has
+``trunkline-slot`` too (``hub.bus.slots``). One more is the message's own, and its consumers':
 ``hub.events.REPLAY``.
 """
 
@@ -25,6 +27,7 @@ from pamqp.body import ContentBody
 from pamqp.common import FieldValue
 from pamqp.header import ContentHeader
 
+from hub.bus.slots import SLOT, SLOTS, slot
 from hub.events import APP_ID, EXCHANGE, JSON, REPLAY, Message, moment
 from hub.ports import HISTORY as REMEMBERED, HISTORY_REASON, Dead, Failure
 
@@ -36,6 +39,9 @@ DIED_AT: Final = "x-trunkline-died-at"
 HISTORY: Final = "x-trunkline-history"
 RETURNED: Final = "x-trunkline-returned"
 PROBE: Final = "x-trunkline-probe"
+PLACE: Final = "x-trunkline-place"
+COPY: Final = "x-trunkline-copy"
+BATON: Final = "x-trunkline-baton"
 DELIVERY_LIMIT: Final = "delivery_limit"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,6 +67,7 @@ class Publication:
 
     id: str
     message: Message
+    slot: int | None = None
 
     @property
     def routing_key(self) -> str:
@@ -74,7 +81,7 @@ class Publication:
         when = _time(headers.get("ce-time"))
         return spec.Basic.Properties(
             content_type=JSON,
-            headers=dict[str, FieldValue](headers),
+            headers=dict[str, FieldValue](headers if self.slot is None else {**headers, SLOT: str(self.slot)}),
             delivery_mode=2,
             correlation_id=headers.get("ce-subject"),
             message_id=self.id,
@@ -88,6 +95,8 @@ class Publication:
         headers, body = self.message.headers, self.message.body
         flags = _ALWAYS
         table = b"".join([_short(key) + b"S" + _long(value) for key, value in headers.items()])
+        if self.slot is not None:
+            table += _SLOT_FIELDS[self.slot]
         fields = [_short(JSON), _LENGTH.pack(len(table)), table, b"\x02"]
         if "ce-subject" in headers:
             flags |= _CORRELATION_ID
@@ -137,16 +146,26 @@ def probe(queue: str) -> Copy:
     return Copy(name, queue, spec.Basic.Properties(headers={PROBE: 1}, delivery_mode=1, message_id=name), b"")
 
 
-def publication(message: Message) -> Publication:
-    """An event for the exchange. ``message_id`` is the event's id; a return is told by it, so every message has one."""
-    return Publication(message.id or uuid4().hex, message)
+def publication(message: Message, *, slotted: bool = False) -> Publication:
+    """An event for the exchange. ``message_id`` is the event's id; a return is told by it, so every message has one.
+
+    Args:
+        message: the event.
+        slotted: whether it says its slot, for the ordered queues.
+    """
+    return Publication(message.id or uuid4().hex, message, slot(message) if slotted else None)
 
 
-def straight(message: Message, queue: str) -> Copy:
-    """An event for one queue, past the exchange."""
-    letter = publication(message)
+def baton(queue: str, name: str) -> Copy:
+    """What tells a consumer of a held queue that it is its turn; no event."""
+    return Copy(name, queue, spec.Basic.Properties(headers={BATON: name}, delivery_mode=2, message_id=name), b"")
+
+
+def straight(message: Message, queue: str, *, slotted: bool = False) -> Copy:
+    """An event for one queue, past the exchange; ``slotted`` as in ``publication``."""
+    letter = publication(message, slotted=slotted)
     properties = letter.properties()
-    properties.headers = {**message.headers, ROUTING_KEY: message.routing_key}
+    properties.headers = {**(properties.headers or {}), ROUTING_KEY: message.routing_key}
     return Copy(letter.id, queue, properties, message.body)
 
 
@@ -188,6 +207,24 @@ class Received:
         """Seconds for which it came too early; zero or less when it did not."""
         until = self.headers.get(NOT_BEFORE)
         return until / 1000 - time.time() if isinstance(until, int) else 0.0
+
+    @property
+    def not_before(self) -> float:
+        """Unix time before which it must not be handled; 0 where it may be at once."""
+        until = self.headers.get(NOT_BEFORE)
+        return until / 1000 if isinstance(until, int) else 0.0
+
+    @property
+    def place(self) -> int:
+        """Where it stands in its call's line among those that are held; 0 where it is not."""
+        place = self.headers.get(PLACE)
+        return place if isinstance(place, int) else 0
+
+    @property
+    def suspected(self) -> int:
+        """How often it was handed over as a suspect, and nobody has survived it yet."""
+        times = self.headers.get(RETURNED)
+        return times if isinstance(times, int) else 0
 
     @property
     def reason(self) -> str:
@@ -257,9 +294,15 @@ class Received:
         """A copy for the suspects."""
         return self.copy(queue, {RETURNED: 1})
 
+    def held(self, queue: str, attempt: int, reason: str, not_before: float, more: Mapping[str, FieldValue]) -> Copy:
+        """A copy for a held queue, with ``more`` notes; ``not_before`` is a Unix time, or 0."""
+        parked = self.parked(queue, attempt, reason, not_before or None)
+        parked.properties.headers = {**(parked.properties.headers or {}), **more}
+        return parked
+
     def revived(self, queue: str) -> Copy:
         """A copy for its work queue, as the first attempt."""
-        return self.copy(queue, {}, without=(ATTEMPT, REASON, NOT_BEFORE, DIED_AT, HISTORY, RETURNED))
+        return self.copy(queue, {}, without=(ATTEMPT, REASON, NOT_BEFORE, DIED_AT, HISTORY, RETURNED, PLACE, COPY))
 
     def buried(self, queue: str, reason: str) -> Copy:
         """A copy for the dead letters."""
@@ -300,7 +343,8 @@ def _first_key(death: Mapping[str, Any]) -> str | None:
 
 def _is_note(header: str) -> bool:
     """Whether it is of the message's way, the hub's or the broker's, and not of the message."""
-    return (header.startswith("x-trunkline-") and header != REPLAY) or _is_bookkeeping(header)
+    ours = header == SLOT or (header.startswith("x-trunkline-") and header != REPLAY)
+    return ours or _is_bookkeeping(header)
 
 
 def _is_bookkeeping(header: str) -> bool:
@@ -339,6 +383,9 @@ def _short(text: str) -> bytes:
 def _long(text: str) -> bytes:
     raw = text.encode()
     return _LENGTH.pack(len(raw)) + raw
+
+
+_SLOT_FIELDS: Final = tuple(_short(SLOT) + b"S" + _long(str(number)) for number in range(SLOTS))
 
 
 @lru_cache(maxsize=256)

@@ -76,6 +76,7 @@ async def test_an_acknowledgement_that_cannot_be_written_leaves_its_delivery_to_
     """Else it would be in nobody's hand, and count against the prefetch until the connection ends."""
     monkeypatch.setattr(consumer, "_WRITE_TIMEOUT", 0.2)
     subscription = bus.subscribe(WORK, 1)
+    assert isinstance(subscription, RabbitSubscription)
     await publish(bus, sent := message())
     (stale,) = await receive(subscription, 1)
     assert subscription._channel is not None
@@ -104,6 +105,7 @@ async def test_large_bodies_are_taken_in_smaller_numbers_and_small_ones_in_large
         await publish(bus, *large)
         with capture_logs() as logs:
             subscription = bus.subscribe(WORK, 100)
+            assert isinstance(subscription, RabbitSubscription)
             await lost(logs)  # its worker was slow to begin
             assert "bytes are in hand" in events(logs, "bus.consumer_lost")[0]["reason"]
         most = 0

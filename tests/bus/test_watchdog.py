@@ -71,6 +71,7 @@ async def test_one_that_has_no_room_is_left_alone_however_long_its_worker_takes(
 async def test_a_consumer_that_the_broker_serves_no_more_is_rebuilt(watched: RabbitBus) -> None:
     subscription = watched.subscribe(WORK, 10)
     await registered(subscription)
+    assert isinstance(subscription, RabbitSubscription)
     deaf = subscription._channel
     assert deaf is not None
     deaf.consumers.clear()  # type: ignore[attr-defined]  # whatever arrives on the channel is dropped in the library

@@ -5,12 +5,14 @@ from typing import Any
 
 import pamqp.frame
 import pytest
+from aiormq.abc import DeliveredMessage
 from hypothesis import given, strategies as st
 from pamqp import commands as spec
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from hub.bus.wire import Publication, Received, publication
+from hub.bus.slots import SLOTS, slot
+from hub.bus.wire import Publication, Received, publication, received
 from hub.events import EXCHANGE, Event, Message, to_message
 
 NOW = datetime(2026, 11, 20, 9, 15, 30, 204_000, tzinfo=UTC)
@@ -53,6 +55,26 @@ def by_pamqp(letter: Publication, channel: int, frame_size: int) -> bytes:
 def test_our_frames_are_pamqps_frames_byte_for_byte(message: Message, channel: int, frame_size: int) -> None:
     letter = publication(message)
     assert letter.marshal(channel, frame_size) == by_pamqp(letter, channel, frame_size)
+
+
+def test_where_queues_are_ordered_an_event_says_the_slot_of_its_call_and_its_receiver_does_not_see_it() -> None:
+    message = to_message(EVENT)
+    in_order = Message(message.routing_key, dict(sorted(message.headers.items())), message.body)
+    letter = publication(in_order, slotted=True)
+    assert letter.marshal(7, 1000) == by_pamqp(letter, 7, 1000)
+    assert letter.properties().headers == {**in_order.headers, "trunkline-slot": str(slot(in_order))}
+    header = ContentHeader(properties=letter.properties(), body_size=len(message.body))
+    deliver = spec.Basic.Deliver("consumer", 1, False, "trunkline.events", message.routing_key)
+    assert received(DeliveredMessage(deliver, header, message.body, None)).message == message  # type: ignore[arg-type]
+
+
+def test_the_events_of_a_call_share_a_slot_and_calls_are_spread() -> None:
+    def of(call: str, event: str) -> int:
+        return slot(Message("a.b.c", {"ce-subject": call, "ce-id": event}, b""))
+
+    assert {of("one", str(n)) for n in range(50)} == {of("one", "x")}
+    assert {of(str(n), "x") for n in range(200)} == set(range(SLOTS))
+    assert {slot(Message("a.b.c", {"ce-id": str(n)}, b"")) for n in range(200)} == set(range(SLOTS))
 
 
 def test_an_event_is_cloudevents_in_binary_mode() -> None:

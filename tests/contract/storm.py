@@ -1,8 +1,8 @@
 """A worker that a poison message kills, started again each time, as a supervisor does.
 
-`python -m tests.contract.storm KIND ADDRESS QUEUE PREFETCH LIVES FILE` has at most so many lives that end by SIGKILL,
-with whatever is in hand: where a delivery says that it is poison, and every tenth one somewhere. The last one reads
-the queue to its end. The ids of what was settled are in FILE. It says how many lives were taken by the poison.
+`python -m tests.contract.storm KIND ADDRESS QUEUE PREFETCH LIVES FILE [ordered]` has at most so many lives that end by
+SIGKILL, with whatever is in hand: where a delivery says that it is poison, and every tenth one somewhere. The last one
+reads the queue to its end. The ids of what was settled are in FILE. It says how many lives were taken by the poison.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ POISON = b"poison"
 QUIET = 3.0  # seconds without a delivery: the queue is at its end
 
 
-def main(place: Place, queue: str, prefetch: int, lives: int, file: Path) -> None:
+def main(place: Place, queue: QueueSpec, prefetch: int, lives: int, file: Path) -> None:
     poisoned = 0
     met = file.with_suffix(".poisoned")
     for life in range(1, lives + 2):
@@ -39,12 +39,12 @@ def main(place: Place, queue: str, prefetch: int, lives: int, file: Path) -> Non
     sys.stdout.write(f"{poisoned}\n")
 
 
-async def live(place: Place, queue: str, prefetch: int, file: Path, chance: random.Random | None) -> None:
+async def live(place: Place, queue: QueueSpec, prefetch: int, file: Path, chance: random.Random | None) -> None:
     async with place.bus() as bus:
-        await bus.declare([QueueSpec(queue, ())])  # as a runner does
+        await bus.declare([queue])  # as a runner does
         if chance is not None:
             asyncio.get_running_loop().call_later(chance.uniform(0.2, 1.5), die)
-        await work(bus.subscribe(queue, prefetch), prefetch, file)
+        await work(bus.subscribe(queue.name, prefetch), prefetch, file)
 
 
 async def work(subscription: Subscription, prefetch: int, file: Path) -> None:
@@ -70,5 +70,5 @@ def die() -> None:
 
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # our output is what we say
-    _, kind, address, queue, *numbers, file = sys.argv
-    main(Place(kind, address), queue, int(numbers[0]), int(numbers[1]), Path(file))
+    _, kind, address, name, most, many, diary, *ordered = sys.argv
+    main(Place(kind, address), QueueSpec(name, (), bool(ordered)), int(most), int(many), Path(diary))
