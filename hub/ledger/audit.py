@@ -27,6 +27,9 @@ GRACE: Final = 10.0
 """Seconds that an accepted event has to arrive in the store before it is looked for."""
 
 TICK: Final = 2.5
+"""Seconds between two rounds; where there is a suspect, ``_HASTE``."""
+
+_HASTE: Final = 1.0
 _LEASE: Final = 10.0  # seconds for which one process is the one that judges
 _IDS: Final = 20_000  # looked for at once
 _SEARCHABLE: Final = 20_000  # messages in a queue that is read for what it lacks
@@ -60,6 +63,7 @@ class Audit:
         self._process = token_hex(8)
         self._proof, self._roster = Proof(), Roster()
         self._once: frozenset[str] = frozenset()
+        self._open = False
         self._dead: int | None = None
         self._emptied_at = clock()
         self._searched: tuple[int, int] | None = None
@@ -77,7 +81,7 @@ class Audit:
             except Exception:  # noqa: BLE001  a defect of the watch must not end what it watches
                 self._doubt()
                 _log.exception("ledger.failed")
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(_HASTE if self._open else TICK)
 
     async def look(self) -> None:
         """One round. Raises StoreUnavailable or NotDurable where a part cannot be asked."""
@@ -90,6 +94,7 @@ class Audit:
             self._counted_at = self._timer()
             await self._store.checkpoint()
         suspects = await self._store.suspects(WORKER, SUSPECTS)
+        self._open = any(one.state == "open" for one in suspects)
         if not suspects:
             self._doubt()
         elif await self._store.lead("audit", self._process, now, _LEASE):

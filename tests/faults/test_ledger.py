@@ -4,6 +4,7 @@ import asyncio
 import random
 import signal
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from tests.store.evidence import apart
 from tests.workers.house import open_bus
 
 WITHIN: Final = 60.0
+FAULTS: Final = ("SIGKILL", "poison", "SIGTERM", "SIGKILL", "poison", "broker")
 MINUTES: Final = at(quick=1, full=60)
 
 
@@ -263,40 +265,40 @@ async def test_no_fault_of_a_process_a_broker_or_an_event_makes_the_ledger_cry_w
     tmp_path: Path, rabbitmq: RabbitMQ, amqp_url: str, postgres_url: str
 ) -> None:
     dice = random.Random(11)  # noqa: S311
-    kills = restarts = polls = poisoned = 0
+    done: Counter[str] = Counter()
+    polls = 0
     ends = monotonic() + MINUTES * 60
     async with placed(tmp_path, amqp_url, postgres_url) as place:
-        crew = [place.site.start("worker", "persistence", TRUNKLINE_WORKER__PORT=str(place.site.spare[0]))]
-        crew.append(place.site.start("worker", "persistence", TRUNKLINE_WORKER__PORT=str(place.site.spare[1])))
         bus = open_bus(amqp_url)
         await bus.start()
+        crew = [worker(place, number) for number in range(2)]
         async with Load(place.site.url, seed=5, calls=MINUTES * 4000, rate=60) as load:
             await load.accepts(100)
-            while monotonic() < ends:
-                books = await place.books()
-                assert books.get("unaccounted", []) == []
-                polls += bool(books)
-                await asyncio.sleep(1)  # a look each second
-                fault = dice.random()
-                if fault < 0.08:
-                    victim = dice.randrange(2)
-                    crew[victim].send_signal(dice.choice([signal.SIGKILL, signal.SIGTERM]))
-                    await asyncio.to_thread(crew[victim].wait, 40)
-                    port = str(place.site.spare[victim])
-                    crew[victim] = place.site.start("worker", "persistence", TRUNKLINE_WORKER__PORT=port)
-                    kills += 1
-                elif fault < 0.10 or (restarts == 0 and monotonic() > ends - MINUTES * 30):
+            while monotonic() < ends or done.total() < len(FAULTS):
+                fault = FAULTS[done.total() % len(FAULTS)]
+                if fault == "broker":
                     await asyncio.to_thread(rabbitmq.kill)
                     await asyncio.to_thread(rabbitmq.start)
-                    restarts += 1
-                elif fault < 0.2:
-                    await publish(bus, poison(poisoned))
-                    poisoned += 1
+                elif fault == "poison":
+                    await publish(bus, poison(done["poison"]))
+                else:
+                    victim = dice.randrange(2)
+                    crew[victim].send_signal(signal.Signals[fault])
+                    await asyncio.to_thread(crew[victim].wait, 40)
+                    crew[victim] = worker(place, victim)
+                done[fault] += 1
+                for _ in range(dice.randint(2, 8)):
+                    books = await place.books()
+                    assert books.get("unaccounted", []) == []
+                    polls += bool(books)
+                    await asyncio.sleep(1)  # a look each second
         await bus.close()
         books = await place.quiet(120)
         missing = load.accepted - {item["id"] for item in await place.site.pages("/v1/events")}
     assert (books["unaccounted"], missing) == ([], set())
-    assert kills
-    assert restarts
-    assert polls > MINUTES * 10
-    assert poisoned == books["dead"]
+    assert polls > MINUTES * 5
+    assert done["poison"] == books["dead"]
+
+
+def worker(place: Place, number: int) -> psutil.Popen:
+    return place.site.start("worker", "persistence", TRUNKLINE_WORKER__PORT=str(place.site.spare[number]))
