@@ -25,7 +25,7 @@ from hub.bus.publisher import Publisher
 from hub.bus.wire import Publication, publication
 from hub.errors import NotDurable
 from hub.events import Message
-from hub.ports import Ack, Dead, DeadLetter, Delivery, Depth, Outcome, QueueSpec, Retry, Snooze
+from hub.ports import Ack, Census, Dead, DeadLetter, Delivery, Depth, Held, Outcome, QueueSpec, Retry, Snooze
 from tests.simulation.loop import Process, VirtualLoop
 
 EMPTY: Final = Context()
@@ -440,6 +440,9 @@ class SimulatedBus:
         found = self.broker.queues[queue]
         return Depth(len(found.ready), len(found.unacked) + len(found.waiting), len(found.dead))
 
+    async def census(self, queue: str, ids: Collection[str], *, search: bool = False) -> Census:
+        raise NotImplementedError
+
     async def dead(
         self, queue: str, limit: int = 50, after: str | None = None, where: Callable[[Dead], bool] | None = None
     ) -> list[Dead]:
@@ -490,6 +493,13 @@ class SimulatedSubscription:
     @property
     def registered(self) -> bool:
         return self._registered
+
+    async def held(self) -> Held:
+        if not self.bus.broker.up:
+            raise NotDurable("the broker is away")
+        return Held(
+            self.incarnation, max(self.tags, default=0), min(self._unsettled, default=1) - 1, len(self._unsettled)
+        )
 
     async def fetch(self, limit: int) -> list[Delivery]:
         return await self._inbox.fetch(limit)

@@ -41,6 +41,10 @@ class Machine(Protocol):
         """Seconds until the disk gets round to something."""
         ...
 
+    def lingers(self) -> bool:
+        """Whether time passes between a commit and the moment at which anybody hears of it."""
+        ...
+
     def gave_up(self, error: BaseException) -> None:
         """The journal's process has ended itself, since nobody knows what the disk holds."""
         ...
@@ -54,7 +58,12 @@ class SimulatedJournal(Journal):
     """One process's journal."""
 
     def __init__(
-        self, machine: Machine, process: Process, path: Path, migrations: Sequence[str], witness: Witnessing | None = None
+        self,
+        machine: Machine,
+        process: Process,
+        path: Path,
+        migrations: Sequence[str],
+        witness: Witnessing | None = None,
     ) -> None:
         super().__init__(path, migrations, on_fatal=self._ended, witness=witness)
         self._machine = machine
@@ -126,7 +135,10 @@ class SimulatedJournal(Journal):
         except _Ended:
             return
         self._machine.looked(connection)
-        self._process.soon(partial(self._told, group, results), after=self._machine.lag())
+        if self._machine.lingers():
+            self._process.soon(partial(self._told, group, results), after=self._machine.lag())
+        else:
+            self._told(group, results)
 
     def _told(self, group: Any, results: Any) -> None:
         self._finish(group, results)

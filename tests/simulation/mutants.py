@@ -175,7 +175,7 @@ def tells_before_it_is_told() -> AbstractContextManager[Any]:
         claimed = await self._store.claim(self._clock(), 500, 6.0)
         if not claimed:
             return 2.0
-        await self._store.published([one.seq for one in claimed])
+        await self._store.published([one.seq for one in claimed], self._clock())
         await self._bus.publish([one.message for one in claimed])
         return 0
 

@@ -16,7 +16,7 @@ from sqlalchemy import Insert, Select, Update
 
 from hub.calls import PROMISED, Timing
 from hub.errors import StoreUnavailable
-from hub.ports import Claimed
+from hub.ports import Attempt, Claimed, Presence
 from hub.store.batches import _ALLOT
 from hub.store.folding import Folding
 from hub.store.rows import message_of
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 TIMING: Final = Timing(settle=0.5, gap_after=1.5, longest=6)
 _VENDORS: Final = {"line-900": "infocaller", "line-902": "infocaller", "desk": "focalscope"}
+
+
+_SLOWLY: Final = 0.25  # of the answers: the others are here as soon as they are given
 
 
 def expected(source: str) -> frozenset[str]:
@@ -44,6 +47,7 @@ class Tables:
         calls: by their ids.
         outbox: derived events, by their numbers.
         told: how often each derived event was put into the outbox.
+        crew: what each process said of itself last.
     """
 
     def __init__(self) -> None:
@@ -52,12 +56,14 @@ class Tables:
         self.calls: dict[str, Any] = {}
         self.outbox: dict[int, Any] = {}
         self.derived: list[str] = []
+        self.crew: dict[str, Presence] = {}
         self._numbers = 0
 
     def snapshot(self) -> "Tables":
         copy = Tables()
         copy.events, copy.ids = self.events[:], set(self.ids)
         copy.calls, copy.outbox, copy.derived = dict(self.calls), dict(self.outbox), self.derived[:]
+        copy.crew = dict(self.crew)
         copy._numbers = self._numbers
         return copy
 
@@ -227,7 +233,8 @@ class Server:
         before, self.tables = self.tables, tables
         self.watcher.committed(before, tables)
         lost = random.random() < self.lost_after
-        await asyncio.sleep(random.random() * self.slow)
+        if lost or random.random() < _SLOWLY:
+            await asyncio.sleep(random.random() * self.slow)
         if lost:
             self.watcher.befell("commit unknown")
             raise StoreUnavailable("the connection broke, and nobody knows whether it was committed")
@@ -278,13 +285,29 @@ class SimulatedStore(SqlStore):
 
         return await self._server.transact(work)
 
-    async def published(self, seqs: Sequence[int]) -> None:
+    async def published(self, seqs: Sequence[int], now: datetime) -> None:  # noqa: ARG002  the seam's
         async def work(tables: Tables) -> None:
             for seq in seqs:
                 tables.outbox.pop(seq, None)
 
         if seqs:
             await self._server.transact(work)
+
+    async def present(self, mine: Presence) -> list[Presence]:
+        async def work(tables: Tables) -> list[Presence]:
+            tables.crew[mine.process] = mine
+            return [one for one in tables.crew.values() if one.process != mine.process]
+
+        return await self._server.transact(work)
+
+    async def leave(self, process: str) -> None:
+        async def work(tables: Tables) -> None:
+            tables.crew.pop(process, None)
+
+        await self._server.transact(work)
+
+    async def attempted(self, attempts: Sequence[Attempt]) -> None:
+        """The notes of failed attempts are for operators: nothing of the core reads them."""
 
     async def counts(self) -> dict[str, int]:
         tables = self._server.tables

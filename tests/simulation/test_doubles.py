@@ -156,7 +156,7 @@ async def test_the_simulated_store_does_what_the_real_one_does(seed: int, tmp_pa
         assert await double.counts() == await real.counts()
         mine, theirs = await double.claim(after(0), 50, 10), await real.claim(after(0), 50, 10)
         assert [one.message for one in mine] == [one.message for one in theirs]
-        await double.published([one.seq for one in mine])
+        await double.published([one.seq for one in mine], after(0))
         assert await double.claim(after(11), 50, 10) == []
     finally:
         await real.close()

@@ -58,13 +58,13 @@ _AGAIN: Final = 0.3
 _SLOWER: Final[dict[str, Any]] = {
     "workers.runner._IDLE": 0.8,
     "workers.runner._SILENCE": 1.7,
-    "workers.persistence._SWEEP": 0.4,
+    "workers.persistence._SWEEP": 0.8,
     "hub.bus.publisher._TICK": 0.8,
 }
 # What is waited for lasts two fifths of what it does in a hub, all of it, with CONFIRM_TIMEOUT: the same relations.
 _SHORTER: Final[dict[str, Any]] = {
     "hub.disk._LEASE": 4.0,
-    "hub.bus.hedged._LOOK_AGAIN": 1.6,
+    "hub.bus.hedged._LOOK_AGAIN": 2.0,
     "hub.bus.hedged._LONGEST_PAUSE": 0.8,
     "hub.bus.hedged._LONGEST_HOLD": 4.0,
     "workers.persistence._LEASE": 6.0,
@@ -470,13 +470,18 @@ class IngressMachine(Machine):
             return
         response = task.result()
         body = orjson.loads(cast("bytes", response.body))
-        self.world.note("vendor", f"is answered {response.status} {body.get('event_id') or body.get('quarantine_id') or ''}")
+        self.world.note(
+            "vendor", f"is answered {response.status} {body.get('event_id') or body.get('quarantine_id') or ''}"
+        )
         self.world.books.answered(response.status, body)
 
     # --- the machine -------------------------------------------------------------------------------------------------
 
     def lag(self) -> float:
         return self._speed.random() * self.lazy
+
+    def lingers(self) -> bool:
+        return self._speed.random() < 0.5
 
     def looked(self, connection: Connection) -> None:
         self.world.note("disk", f"{self.disk.operations} operations")
@@ -573,7 +578,9 @@ class ProbeMachine(WorkerMachine):
     """A worker whose handler fails in every way that a handler can: what the runner and the retry plan make of it."""
 
     async def work(self, bus: SimulatedBus) -> None:
-        worker = Worker("probe", QueueSpec(PROBE, ("call.*.sealed", "call.*.resealed")), self.handle, batch=3, prefetch=4)
+        worker = Worker(
+            "probe", QueueSpec(PROBE, ("call.*.sealed", "call.*.resealed")), self.handle, batch=3, prefetch=4
+        )
         self.worker = Runner(worker, bus, clock=self.clock)
         await self.worker.run()
 
@@ -659,9 +666,7 @@ def _sync_fails(world: World, fault: Fault) -> None:
 
 def _switch(place: Callable[[World], Any], name: str, value: Any, normal: Any) -> Callable[[World, Fault], None]:
     def strike(world: World, fault: Fault) -> None:
-        world.during(
-            fault, lambda: setattr(place(world), name, value), lambda: setattr(place(world), name, normal)
-        )
+        world.during(fault, lambda: setattr(place(world), name, value), lambda: setattr(place(world), name, normal))
 
     return strike
 
