@@ -9,11 +9,12 @@ import pytest
 from hub.bus.suspicion import ALONE, SUSPECT_AFTER
 from hub.ports import Ack, Bus, Depth
 from tests.contract.buses import WORK, Place, depth_becomes, message, publish, receive
+from tests.faults.scale import FULL
 
 MESSAGES, LIVES = 10_000, 30
 
 
-@pytest.mark.parametrize("prefetch", [20, 1000])
+@pytest.mark.parametrize("prefetch", [20, 1000] if FULL else [1000])
 @pytest.mark.timeout(400)
 async def test_of_ten_thousand_messages_and_thirty_crashes_only_the_poison_is_dead(
     work: Bus, place: Place, tmp_path: Path, prefetch: int
