@@ -54,7 +54,12 @@ class SimulatedJournal(Journal):
     """One process's journal."""
 
     def __init__(
-        self, machine: Machine, process: Process, path: Path, migrations: Sequence[str], witness: Witnessing | None = None
+        self,
+        machine: Machine,
+        process: Process,
+        path: Path,
+        migrations: Sequence[str],
+        witness: Witnessing | None = None,
     ) -> None:
         super().__init__(path, migrations, on_fatal=self._ended, witness=witness)
         self._machine = machine

@@ -470,7 +470,9 @@ class IngressMachine(Machine):
             return
         response = task.result()
         body = orjson.loads(cast("bytes", response.body))
-        self.world.note("vendor", f"is answered {response.status} {body.get('event_id') or body.get('quarantine_id') or ''}")
+        self.world.note(
+            "vendor", f"is answered {response.status} {body.get('event_id') or body.get('quarantine_id') or ''}"
+        )
         self.world.books.answered(response.status, body)
 
     # --- the machine -------------------------------------------------------------------------------------------------
@@ -573,7 +575,9 @@ class ProbeMachine(WorkerMachine):
     """A worker whose handler fails in every way that a handler can: what the runner and the retry plan make of it."""
 
     async def work(self, bus: SimulatedBus) -> None:
-        worker = Worker("probe", QueueSpec(PROBE, ("call.*.sealed", "call.*.resealed")), self.handle, batch=3, prefetch=4)
+        worker = Worker(
+            "probe", QueueSpec(PROBE, ("call.*.sealed", "call.*.resealed")), self.handle, batch=3, prefetch=4
+        )
         self.worker = Runner(worker, bus, clock=self.clock)
         await self.worker.run()
 
@@ -659,9 +663,7 @@ def _sync_fails(world: World, fault: Fault) -> None:
 
 def _switch(place: Callable[[World], Any], name: str, value: Any, normal: Any) -> Callable[[World, Fault], None]:
     def strike(world: World, fault: Fault) -> None:
-        world.during(
-            fault, lambda: setattr(place(world), name, value), lambda: setattr(place(world), name, normal)
-        )
+        world.during(fault, lambda: setattr(place(world), name, value), lambda: setattr(place(world), name, normal))
 
     return strike
 
