@@ -31,7 +31,7 @@ faults: export FAULTS := full
 faults: export FAULTS_REPORT ?= $(CURDIR)/.faults.jsonl
 faults: install
 	@deploy/test-servers.sh
-	@$(BIN)/pytest tests/faults tests/simulation tests/contract/test_bus_poison.py $(ARGS)
+	@$(BIN)/pytest tests/faults tests/simulation tests/contract/test_bus_poison.py tests/contract/test_bus_order_under_kills.py $(ARGS)
 	@$(BIN)/python -m tests.faults.table $(FAULTS_REPORT)
 
 check: install

@@ -19,9 +19,13 @@ from hub.ports import Bus
 from tests.contract.buses import Place, eventually, publish
 from tests.contract.ordered_worker import ORDERED
 from tests.contract.test_bus_order import numbered
+from tests.faults.scale import FULL
 
 CALLS: Final = 30
 BACKLOG: Final = 4  # events of a call that are not over yet, at the most and roughly
+SCALES: Final = ((1, 0), (4, 2), (3, 1), (2, 0), (1, 1), (2, 0)) if FULL else ((1, 0), (3, 1), (2, 0))
+"""How many replicas, and how many of them are killed, one step after the other."""
+
 LONG: Final = 120.0  # for one step, on a machine that is busy with other things
 
 
@@ -131,7 +135,7 @@ async def test_each_calls_events_are_handled_in_order_whatever_happens_to_the_re
         feed = Feed(bus, them)
         async with asyncio.TaskGroup() as group:
             group.create_task(feed.run())
-            for count, killed in ((1, 0), (4, 2), (3, 1), (2, 0), (1, 1), (2, 0)):
+            for count, killed in SCALES:
                 await them.scale(count)
                 await them.at_work()
                 for _ in range(killed):
