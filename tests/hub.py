@@ -128,7 +128,7 @@ class Hub:
         return await self.call(call_id, lambda record: record.get("sealed"))
 
 
-async def until(look: Callable[[], Awaitable[T | None]], within: float = 20.0) -> T:
+async def until(look: Callable[[], Awaitable[T | None]], within: float = 40.0) -> T:
     """What ``look`` finds, as soon as it finds something."""
     async with asyncio.timeout(within):
         while (found := await look()) is None or found is False:  # noqa: ASYNC110

@@ -140,7 +140,7 @@ def test_the_roles_start_are_healthy_do_their_work_and_drain(stack: Stack) -> No
         assert "Connection refused" in down.stderr
 
     done = host.run(SERVICES["migrate"], SERVICES["migrate"]["command"])
-    assert (done.returncode, done.stdout) == (0, "applied 0001_calls\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "applied 0001_calls, 0002_ledger\n"), done.stderr
     assert beside(host, "db", "upgrade").out == "the schema is up to date\n", "it runs at every `docker compose up`"
 
     with running(stack, "ingress", "persistence"):

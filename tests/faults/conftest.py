@@ -1,4 +1,4 @@
-"""A selection of the faults' modules in ``make test``; all of them where FAULTS says how much: ``quick`` or ``full``."""
+"""A selection of the modules in ``make test``; all of them where FAULTS says how much: ``quick`` or ``full``."""
 
 import os
 
