@@ -73,7 +73,9 @@ class Replicas:
         assert await process.wait() == -signal.SIGKILL
 
     def lines(self) -> list[tuple[str, int, str, int]]:
-        split = [line.split() for line in self._diary.read_text().splitlines()]
+        text = self._diary.read_text()
+        whole = text[: text.rfind("\n") + 1]  # of the last line only a part may be here yet
+        split = [line.split() for line in whole.splitlines()]
         return [(word, int(pid), call, int(number)) for word, pid, call, number in split]
 
     async def at_work(self) -> None:
