@@ -14,5 +14,6 @@ collect_ignore = (
         "test_outbox_disk.py",
         "test_postgresql.py",
         "test_rolling.py",
+        "test_workers_killed.py",
     ]
 )
