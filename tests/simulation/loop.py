@@ -117,7 +117,7 @@ class VirtualLoop:
         return self.call_soon(callback, *args, context=context)
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Handle:
-        return self.call_at(self.now + max(0.0, delay), callback, *args, context=context)
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Handle:
         self._serial += 1
@@ -172,8 +172,9 @@ class VirtualLoop:
 
     def step(self) -> bool:
         """Runs the next step of anybody alive; False where there is none."""
+        timers = self._timers
         while True:
-            if not self._ready and not self._advance():
+            if (not self._ready or (timers and timers[0][0] <= self.now)) and not self._advance():
                 return False
             handle = self._ready.popleft()
             if handle._cancelled:
@@ -189,19 +190,20 @@ class VirtualLoop:
                         process.on_fuse(process)
                         continue
             self.steps += 1
+            self.now += _STEP
             handle.context.run(handle.callback, *handle.args)
             return True
 
     def _advance(self) -> bool:
+        """Makes ready whose time has come; where nothing else is ready, time leaps to the next timer."""
         timers = self._timers
         while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
-        if not timers:
-            return False
-        self.now = max(self.now, timers[0][0])
+        if timers and not self._ready:
+            self.now = max(self.now, timers[0][0])
         while timers and timers[0][0] <= self.now:
             self._ready.append(heapq.heappop(timers)[2])
-        return True
+        return bool(self._ready)
 
     @contextlib.contextmanager
     def running(self) -> Any:
@@ -224,6 +226,8 @@ def _close(coroutine: Any) -> None:
             return
 
 
+_STEP: Final = 1e-6  # seconds that a step takes: where work takes no time, whoever waits for less than a float can tell
+#                      asks for ever
 _MANY: Final = 200
 _FINALLIES: Final = 20  # of one inside another, at most
 

@@ -50,6 +50,9 @@ _ROOM: Final = 1 << 30
 _REST: Final = 240.0
 """Seconds after the last fault in which everything must have come to rest."""
 
+_RESTLESS: Final = 200_000
+"""Steps in which a seed has long ended; the longest take a tenth of them."""
+
 _LOOK: Final = 0.5
 _AGAIN: Final = 0.3
 """Seconds that a supervisor waits before it starts a process again, about."""
@@ -260,6 +263,8 @@ class World:
                 raise self.violations[0]
             if self.loop.defects:
                 raise Violation(f"nobody caught: {self.loop.defects[0]}")
+            if self.loop.steps > _RESTLESS:
+                raise Violation(f"{self.loop.steps} steps in {self.loop.now:.0f} s: somebody asks for ever")
             if self.loop.now >= look:
                 look = self.loop.now + _LOOK
                 if done():
