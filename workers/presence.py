@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from secrets import token_hex
+from time import monotonic
 from typing import Final
 
 from hub.errors import StoreUnavailable
@@ -35,7 +36,7 @@ class Crew:
         self._runner = runner
         self._clock = clock
         self._beat = 0
-        self._others: list[Presence] = []
+        self._others: dict[str, tuple[Presence, float]] = {}  # and when we first heard that beat
 
     async def tell(self) -> float:
         """Tells, and hears the others; returns the seconds until the next time.
@@ -48,17 +49,22 @@ class Crew:
         mine = Presence(self.process, worker, self._beat + 1, registered, watermark, held, self._clock())
         others = await self._store.present(mine)
         self._beat += 1
-        self._others = [one for one in others if one.worker == worker]
+        self._others = {one.process: (one, self._first_heard(one)) for one in others if one.worker == worker}
         return BEAT
+
+    def _first_heard(self, other: Presence) -> float:
+        """By our own monotonic clock: a beat that a clock a day ahead has dated must not be waited for for a day."""
+        before, heard = self._others.get(other.process, (None, 0.0))
+        return heard if before is not None and before.beat == other.beat else monotonic()
 
     def watermark(self) -> datetime | None:
         """Up to when every event that reached the queue has been handled by whoever got it; None where unknown.
 
         Of a process that consumes and was heard of within ``LEASE``, its own word counts; of others there is none.
         """
-        mark, since = self._runner.watermark(), self._clock() - LEASE
-        for other in self._others:
-            if other.registered and other.seen_at >= since:
+        mark, since = self._runner.watermark(), monotonic() - LEASE.total_seconds()
+        for other, heard in self._others.values():
+            if other.registered and heard >= since:
                 mark = None if mark is None or other.watermark is None else min(mark, other.watermark)
         return mark
 

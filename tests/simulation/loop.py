@@ -46,6 +46,7 @@ class Process:
     def end(self) -> None:
         """Nothing of it runs any more."""
         self.dead = True
+        self._loop.mourning = True
 
     def bury(self, *, killed: bool) -> None:
         """Frees what its tasks hold, when nobody can see them any more.
@@ -91,12 +92,14 @@ class VirtualLoop:
     Attributes:
         steps: how many were run.
         defects: what nobody caught.
+        mourning: a process was killed: what it was about to look at nobody looks at any more.
     """
 
     def __init__(self) -> None:
         self.now = 0.0
         self.steps = 0
         self.defects: list[str] = []
+        self.mourning = False
         self._serial = 0
         self._ready: deque[Handle] = deque()
         self._timers: list[tuple[float, int, Handle]] = []
@@ -166,6 +169,8 @@ class VirtualLoop:
         return self._closed
 
     def call_exception_handler(self, context: Any) -> None:
+        if self.mourning and str(context.get("message")).startswith("Future"):
+            return
         self.defects.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     # --- running -----------------------------------------------------------------------------------------------------

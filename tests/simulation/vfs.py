@@ -16,6 +16,7 @@ from tests.simulation.disk import Disk, DiskFull, File, PowerCut, SyncFailed
 _NAME: Final = "trunkline-simulation"
 _SYNCS_ITS_DIRECTORY: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 _PAGE: Final = 4096
+_AUTOCHECKPOINT: Final = "PRAGMA wal_autocheckpoint"
 
 
 class _Handle:
@@ -25,7 +26,7 @@ class _Handle:
         self._disk = disk
         self._file = file
         self._generation = disk.generation
-        self._fresh = fresh  # the first sync of a new WAL or journal syncs the directory too
+        self._fresh = fresh  # the first sync of a WAL or a journal that may be new syncs the directory too
 
     @property
     def _orphaned(self) -> bool:
@@ -98,7 +99,7 @@ class _Files(apsw.VFS):
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:  # noqa: N802
         path = name if isinstance(name, str) else name.filename()
-        fresh = path not in self.disk.names and bool(flags[0] & _SYNCS_ITS_DIRECTORY)
+        fresh = bool(flags[0] & apsw.SQLITE_OPEN_CREATE and flags[0] & _SYNCS_ITS_DIRECTORY)
         flags[1] = flags[0]
         try:
             return _Handle(self.disk, self.disk.open(path), fresh=fresh)
@@ -140,6 +141,7 @@ class Connection:
         mount(disk)
         self._disk = disk
         self._generation = disk.generation
+        self._checkpoint_at = 1000
         self._real = self._do(lambda: apsw.Connection(path, vfs=_NAME))
         self.execute("PRAGMA locking_mode = EXCLUSIVE")  # WAL without shared memory
 
@@ -152,6 +154,10 @@ class Connection:
         return int(self._real.total_changes())
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> "Cursor":
+        if statement.startswith(_AUTOCHECKPOINT):
+            self._checkpoint_at = int(statement.rpartition("=")[2])
+            self._real.set_wal_hook(self._checkpoint)
+            return Cursor(self, iter(()))
         return Cursor(self, self._do(lambda: self._real.execute(statement, tuple(values))))
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> "Cursor":
@@ -167,6 +173,16 @@ class Connection:
         mount(Disk())
         self._real.close(force=True)
         mount(self._disk)
+
+    def _checkpoint(self, _connection: object, name: str, pages: int) -> int:
+        """After a commit, as SQLite does it by itself: what fails here fails silently, and is tried again.
+
+        apsw would raise it out of a COMMIT that has succeeded.
+        """
+        if pages >= self._checkpoint_at:
+            with contextlib.suppress(apsw.Error):
+                self._real.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return apsw.SQLITE_OK
 
     def _do(self, act: Any) -> Any:
         """Runs it; an error comes out as the standard library's, a power cut as one whatever SQLite made of it."""

@@ -719,6 +719,7 @@ def _deterministic(world: World) -> Iterator[None]:
         stack.enter_context(patch("hub.ingress.token_hex", lambda size: names.randbytes(size).hex()))
         stack.enter_context(patch("workers.runner.monotonic", world.loop.time))
         stack.enter_context(patch("workers.persistence.monotonic", world.loop.time))
+        stack.enter_context(patch("workers.presence.monotonic", world.loop.time))
         for name, value in (_SLOWER | _SHORTER | _QUICKER).items():
             stack.enter_context(patch(name, value))
         stack.enter_context(_logged(world))
