@@ -597,9 +597,9 @@ class Store(Inbox, Protocol):
     async def counts(self) -> dict[str, int]:
         """Totals.
 
-        ``events`` kept, of which ``derived`` are seals that came back over the bus; ``calls``, of which ``sealed``;
-        ``outbox``: derived and not yet published; ``callbacks``: events of calls that vendors told; ``repeats``:
-        callbacks that a vendor sent again.
+        ``events`` kept, of which ``derived`` came back over the bus, the first ``seals`` of calls among them;
+        ``calls``, of which ``sealed``; ``outbox``: derived and not yet published; ``callbacks``: events of calls that
+        vendors told; ``repeats``: callbacks that a vendor sent again.
         """
         ...
 

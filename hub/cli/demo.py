@@ -89,7 +89,7 @@ def balances(report: Report, counts: dict[str, int], books: dict[str, Any]) -> d
         "callbacks in = answered 200": (report.statuses.get(200, 0), callbacks["accepted"]),
         "accepted, without repetitions = events kept": (callbacks["accepted"] - callbacks["duplicate"], kept),
         "calls in = calls sealed": (CALLS, counts["sealed"]),
-        "sealed and resealed = derived events that came back": (counts["sealed"], counts["derived"]),
+        "calls sealed = seals that came back": (counts["sealed"], counts["seals"]),
         "dead, in flight, unaccounted": (0, worker["dead"] + worker["in_flight"] + len(worker["unaccounted"])),
     }
     return {name: (one, other, one == other) for name, (one, other) in lines.items()}

@@ -22,7 +22,7 @@ from hub.store.batches import allot, batch, insert_new
 from hub.store.changes import Change, Touched, applied, sealed
 from hub.store.failures import CONVERSIONS, BadData, bad_data
 from hub.store.rows import event_of, event_row, fit, outbox_row
-from hub.store.tables import call_numbers, calls, events, outbox
+from hub.store.tables import call_numbers, calls, events, outbox, repeats
 
 REUSED: Final = "request_id_reused"
 UNFOLDED: Final = {"state": "in_progress", "record": "{}", "revision": 0, "conflicts": 0, "numbers": ""}
@@ -50,6 +50,8 @@ class Folding:
         self._kept = batch(dialect, events, *_names(events, without={"txid"}))
         self._keep = insert_new(dialect, events, self._kept, "id").returning(events.c.id)
 
+        self._repeated = batch(dialect, repeats, "event_id", "received_at")
+        self._repeat = insert_new(dialect, repeats, self._repeated, "event_id", "received_at").returning(*repeats.c)
         self._counted = batch(dialect, calls, "call_id", "repeats")
         more = self._counted.rows.c
         self._count = (
@@ -75,13 +77,13 @@ class Folding:
         numbers = await allot(connection, len(distinct))
         await self._take(connection, touched)
         refused = self._choose(touched.values())
-        repeats = _repeats(given, touched)
+        again = _repeats(given, touched)
         kept = await self._keep_new(connection, touched.values(), apart, numbers, now)
         await self._drop_empty(connection, touched.values())
         changes = [self._change(applied, call, now) for call in touched.values() if call.new]
         await self._store(connection, changes)
-        if repeats:
-            await connection.execute(self._count, self._counted.bind(repeats))
+        if again:
+            await self._count_repeats(connection, again)
         return Applied(
             new=kept,
             repeated=len(given) - kept - len(refused),
@@ -172,6 +174,15 @@ class Folding:
             call.new = [event for event in call.new if event.id in kept]
         return len(kept)
 
+    async def _count_repeats(self, connection: AsyncConnection, given: Mapping[tuple[str, str], str]) -> None:
+        """Counts each repetition once, by its call, whose lock we hold."""
+        rows = [{"event_id": event_id, "received_at": moment} for event_id, moment in given]
+        fresh = await connection.execute(self._repeat, self._repeated.bind(rows))
+        counts = Counter(given[row.event_id, row.received_at] for row in fresh)
+        if counts:
+            more = [{"call_id": call_id, "repeats": count} for call_id, count in counts.items()]
+            await connection.execute(self._count, self._counted.bind(more))
+
     async def _drop_empty(self, connection: AsyncConnection, touched: Iterable[Touched]) -> None:
         """Takes back the rows that were made for calls whose events are here, kept for something else."""
         empty = [{"call_id": call.call_id} for call in touched if not call.events]
@@ -196,17 +207,18 @@ class Folding:
             await connection.execute(insert(outbox), derived)
 
 
-def _repeats(given: Sequence[Event], touched: Mapping[str, Touched]) -> list[dict[str, Any]]:
-    """How often a vendor sent again, by call, what it had sent before.
+def _repeats(given: Sequence[Event], touched: Mapping[str, Touched]) -> dict[tuple[str, str], str]:
+    """What a vendor sent again of what it had sent before: event and time of receipt, and the call of each.
 
     The same id received at another time is the vendor's repetition; received at the same time it is the bus's own
-    redelivery. One that is both, a repetition delivered twice, counts twice: only after a crash.
+    redelivery.
     """
     first = {event.id: event for call in touched.values() for event in (*reversed(call.candidates), *call.known)}
-    counts = Counter(
-        key(event) for event in given if event.id in first and received(event) != received(first[event.id])
-    )
-    return [{"call_id": call_id, "repeats": count} for call_id, count in counts.items()]
+    return {
+        (event.id, received(event)): key(event)
+        for event in given
+        if event.id in first and received(event) != received(first[event.id])
+    }
 
 
 def _touched(distinct: Iterable[Event]) -> dict[str, Touched]:

@@ -84,6 +84,7 @@ async def counts(connection: AsyncConnection) -> dict[str, int]:
         "repeats": select(func.coalesce(func.sum(calls.c.repeats), 0)),
         "callbacks": select(func.count()).where(events.c.folds, events.c.routing_key.like("call.%")),
         "derived": select(func.count()).where(events.c.routing_key.like("call.%sealed")),
+        "seals": select(func.count()).where(events.c.routing_key.like("call.%.sealed")),
     }
     row = (
         await connection.execute(select(*(query.scalar_subquery().label(name) for name, query in totals.items())))

@@ -119,6 +119,15 @@ call_numbers: Final = Table(
     sqlite_with_rowid=False,
 )
 
+# Callbacks that a vendor sent again, by when each was received: a repetition that the bus delivers twice is one.
+repeats: Final = Table(
+    "repeats",
+    metadata,
+    Column("event_id", Name, primary_key=True),
+    Column("received_at", Name, primary_key=True),  # as the event says it
+    sqlite_with_rowid=False,
+)
+
 # Derived events on their way to the bus; a row goes when the bus has it.
 outbox: Final = Table(
     "outbox",

@@ -11,7 +11,7 @@ REPORT = Report(sent=10, statuses={200: 10}, errors={}, scenarios={}, mutations=
 
 
 def balanced(**changed: int) -> bool:
-    counts = {"events": 9 + CALLS, "derived": CALLS, "sealed": CALLS} | changed
+    counts = {"events": 9 + CALLS, "derived": CALLS, "seals": CALLS, "sealed": CALLS} | changed
     worker = {"dead": changed.get("dead", 0), "in_flight": changed.get("in_flight", 0), "unaccounted": []}
     books: dict[str, Any] = {
         "callbacks": {"accepted": changed.get("accepted", 10), "duplicate": 1},
@@ -31,6 +31,7 @@ def test_the_account_balances_where_nothing_is_lost() -> None:
         {"accepted": 9},
         {"sealed": CALLS - 1, "derived": CALLS - 1, "events": 8 + CALLS},
         {"derived": CALLS - 1},
+        {"seals": CALLS - 1},
         {"dead": 1},
         {"in_flight": 1},
     ],

@@ -102,6 +102,8 @@ async def test_what_the_vendor_sent_again_is_counted_and_what_the_bus_delivered_
     assert (await store.counts())["repeats"] == 0
     await store.apply([again], NOON)
     await store.apply([started(2), again], NOON)
+    assert (await store.counts())["repeats"] == 1
+    await store.apply([replace(again, data={**again.data, "received_at": timestamp(after(7))})], NOON)
     assert (await store.counts())["repeats"] == 2
 
 

@@ -75,6 +75,17 @@ async def test_many_that_count_while_others_keep_miss_nothing(place: Place) -> N
         assert (await other.totals()).events == 320
 
 
+async def test_a_repetition_counts_once_however_often_the_bus_delivers_it(store: SqlStore) -> None:
+    again, later = started(1), started(1)
+    again.data["received_at"] = "2026-11-20T12:00:09.000Z"
+    later.data["received_at"] = "2026-11-20T12:00:10.000Z"
+    await store.apply([started(1), again, again], NOON)
+    for events in ([again], [started(1)], [again, later], [later, started(1)]):
+        await store.apply(events, NOON)
+    assert (await store.totals()).repeats == 2
+    assert (await store.counts())["repeats"] == 2
+
+
 # --- what it lacks -------------------------------------------------------------------------------------------------
 
 

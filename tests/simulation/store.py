@@ -57,13 +57,14 @@ class Tables:
         self.outbox: dict[int, Any] = {}
         self.derived: list[str] = []
         self.crew: dict[str, Presence] = {}
+        self.repeats: set[tuple[str, str]] = set()
         self._numbers = 0
 
     def snapshot(self) -> "Tables":
         copy = Tables()
         copy.events, copy.ids = self.events[:], set(self.ids)
         copy.calls, copy.outbox, copy.derived = dict(self.calls), dict(self.outbox), self.derived[:]
-        copy.crew = dict(self.crew)
+        copy.crew, copy.repeats = dict(self.crew), set(self.repeats)
         copy._numbers = self._numbers
         return copy
 
@@ -96,6 +97,7 @@ class Connection:
             id(folding._keep): self._keep,
             id(folding._remove): self._remove,
             id(folding._write): self._write,
+            id(folding._repeat): self._repeat,
             id(folding._count): self._count,
             id(folding._enter): lambda _: Answers(),
             id(folding._leave): lambda _: Answers(),
@@ -155,6 +157,14 @@ class Connection:
         for row in _rows(values):
             self._change(row)
         return Answers()
+
+    def _repeat(self, values: Any) -> Answers:
+        fresh = Answers()
+        for row in _rows(values):
+            if (row["event_id"], row["received_at"]) not in self._tables.repeats:
+                self._tables.repeats.add((row["event_id"], row["received_at"]))
+                fresh.append(SimpleNamespace(**row))
+        return fresh
 
     def _count(self, values: Any) -> Answers:
         for row in _rows(values):

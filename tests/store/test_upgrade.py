@@ -13,7 +13,7 @@ from hub.store.tables import metadata
 from hub.store.upgrade import pending, upgrade
 from tests.contract.stores import Place
 
-ALL = ["0001_calls", "0002_ledger"]
+ALL = ["0001_calls", "0002_ledger", "0003_repeats"]
 
 
 async def test_an_upgrade_applies_what_is_missing_and_then_nothing(place: Place) -> None:
