@@ -6,6 +6,7 @@ broker's client, and one that prints the configuration without any of them.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +14,29 @@ from hub.calls import PROMISED, Timing
 from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
 from hub.disk import Disk
 from hub.operating.replay import Target
-from hub.ports import Bus, Store, Vendor
-from workers.persistence import Persistence
+from hub.ports import Bus, QueueSpec, Store, Vendor
+from workers import persistence
+from workers.runner import Service
 
-WORKERS: Final[dict[str, Callable[[Store, Bus], Persistence]]] = {"persistence": Persistence}
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of worker.
+
+    Attributes:
+        queue: what it consumes, as the configuration has it.
+        make: one of them, for a process.
+        repeatable: whether its effect may be had again for an event that is published again.
+    """
+
+    queue: Callable[[Settings], QueueSpec]
+    make: Callable[[Settings, Store, Bus], Service]
+    repeatable: bool = True
+
+
+WORKERS: Final[dict[str, Kind]] = {
+    persistence.NAME: Kind(lambda _: persistence.QUEUE, lambda _, store, bus: persistence.Persistence(store, bus)),
+}
 """Every worker by its name: a new one is one file and one line here."""
 
 _VERBS: Final = {"inicio": "started", "desvio_correcto": "answered", "desvio_fallido": "missed", "fin": "ended"}
@@ -87,16 +107,20 @@ def make_decoders(settings: Settings) -> dict[str, Vendor]:
     return {name: decoder for name, decoder in made.items() if decoder is not None}
 
 
-def worker_queues(store: Store, bus: Bus) -> dict[str, str]:
+def queues(settings: Settings) -> list[QueueSpec]:
+    """The queue of every worker, whether it runs here or elsewhere."""
+    return [kind.queue(settings) for kind in WORKERS.values()]
+
+
+def worker_queues(settings: Settings) -> dict[str, str]:
     """Every worker's name with its queue's."""
-    return {name: make(store, bus).runner.worker.queue.name for name, make in WORKERS.items()}
+    return {name: kind.queue(settings).name for name, kind in WORKERS.items()}
 
 
-def replay_targets(store: Store, bus: Bus) -> dict[str, Target]:
+def replay_targets(settings: Settings) -> dict[str, Target]:
     """Every worker by its name, as one that events can be published again for."""
-    workers = [make(store, bus).runner.worker for make in WORKERS.values()]
     return {
-        worker.name: Target.of_worker(worker.name, worker.queue, repeatable=worker.inbox is None) for worker in workers
+        name: Target.of_worker(name, kind.queue(settings), repeatable=kind.repeatable) for name, kind in WORKERS.items()
     }
 
 

@@ -25,9 +25,9 @@ from hub.operating.dead_letters import DeadLetters
 from hub.operating.quarantine import Quarantine
 from hub.operating.replay import Replay
 from hub.operators import DeadLetterRoutes, QuarantineRoutes, ReplayRoutes
-from hub.parts import WORKERS, make_bus, make_decoder, make_disk, make_store, replay_targets, worker_queues
+from hub.parts import WORKERS, make_bus, make_decoder, make_disk, make_store, queues, replay_targets, worker_queues
 from hub.store.upgrade import pending, upgrade
-from workers.persistence import Persistence
+from workers.runner import Service
 
 _SAME_WISH: Final = 1.0
 _UPGRADE_AGAIN: Final = 2.0
@@ -71,7 +71,7 @@ class Process:
         self.bus = make_bus(settings, self._stuck)
         self.store = make_store(settings)
         self.disk = make_disk(settings) if ingress else None
-        self.workers = [WORKERS[name](self.store, self.bus) for name in workers]
+        self.workers = [WORKERS[name].make(settings, self.store, self.bus) for name in workers]
         self.audit = ledger.Audit(self.store, self.bus, self.disk)
         self.port = 0
         self._stopping = asyncio.Event()
@@ -145,14 +145,14 @@ class Process:
             with contextlib.suppress(StoreUnavailable):  # the door opens without a store; the workers wait for theirs
                 await upgrade(self.settings.store.url.get_secret_value())
         # Before anything is published: a queue that does not exist yet would miss what comes first.
-        await self.bus.declare([make(self.store, self.bus).runner.worker.queue for make in WORKERS.values()])
+        await self.bus.declare(queues(self.settings))
 
     async def _work(self, stack: AsyncExitStack) -> None:
         for worker in self.workers:
             task = asyncio.create_task(self._run_worker(worker), name=worker.runner.worker.name)
             stack.push_async_callback(_stopped, task, worker)
 
-    async def _run_worker(self, worker: Persistence) -> None:
+    async def _run_worker(self, worker: Service) -> None:
         try:
             await self._schema()
             await worker.run()
@@ -216,8 +216,8 @@ class Process:
 
     def _api(self, quarantine: Quarantine) -> Api:
         token = self.settings.admin.token
-        letters = DeadLetters(self.bus, worker_queues(self.store, self.bus), self.store)
-        replay = Replay(self.bus, self.store, replay_targets(self.store, self.bus))
+        letters = DeadLetters(self.bus, worker_queues(self.settings), self.store)
+        replay = Replay(self.bus, self.store, replay_targets(self.settings))
         return Api(
             self.store,
             token.get_secret_value() if token else None,
@@ -229,7 +229,7 @@ class Process:
 
     async def ledger(self) -> Mapping[str, Any]:
         """The ledger as ``GET /v1/ledger`` shows it."""
-        mine = [worker.crew.process for worker in self.workers]
+        mine = [worker.process for worker in self.workers if worker.process is not None]
         return await ledger.ledger(self.disk, self.bus, self.store, mine)
 
     # --- health ------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Process:
         return all(parts[worker.runner.worker.name].state == "ok" for worker in self.workers)
 
 
-async def _stopped(task: "asyncio.Task[None]", worker: Persistence) -> None:
+async def _stopped(task: "asyncio.Task[None]", worker: Service) -> None:
     worker.stop()
     if not worker.runner.started:
         task.cancel()

@@ -55,6 +55,11 @@ class Persistence:
         self.runner = Runner(worker, bus, clock=clock, note=store.attempted)
         self.crew = Crew(store, self.runner, clock=clock)
 
+    @property
+    def process(self) -> str:
+        """The name of this process in the crew."""
+        return self.crew.process
+
     async def handle(self, events: Sequence[Event]) -> Mapping[str, Exception]:
         """Applies a batch in one transaction; what the store refuses for good is named."""
         applied = await self._store.apply(events, self._clock())

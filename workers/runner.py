@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -73,6 +73,28 @@ class Worker:
     batch: int = 1
     prefetch: int = 20
     inbox: Inbox | None = None
+
+
+class Service(Protocol):
+    """A worker of a process: its runner, and whatever else it does beside its queue."""
+
+    @property
+    def runner(self) -> "Runner":
+        """Who takes its deliveries."""
+        ...
+
+    @property
+    def process(self) -> str | None:
+        """The name by which it tells the others what it has in hand; None where it tells nothing."""
+        ...
+
+    async def run(self) -> None:
+        """Works until ``stop``."""
+        ...
+
+    def stop(self) -> None:
+        """Asks ``run`` to finish what is in hand, and return."""
+        ...
 
 
 class Runner:

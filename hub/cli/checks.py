@@ -15,7 +15,7 @@ from hub.disk import Narrow
 from hub.errors import ConfigurationError, NotDurable, StoreUnavailable, TrunklineError
 from hub.events import UNROUTED
 from hub.operating.quarantine import MOST
-from hub.parts import WORKERS, make_bus, make_disk, make_store
+from hub.parts import make_bus, make_disk, make_store, queues
 from hub.ports import Bus, Depth
 from hub.store.upgrade import pending
 from hub.wiring import make_gates
@@ -67,7 +67,7 @@ async def _broker(settings: Settings) -> str:
 
 async def _bindings(settings: Settings) -> str:
     """Declares the queues and bindings anew, which changes none that is there, and looks at what lies in them."""
-    specs = [make(make_store(settings), make_bus(settings)).runner.worker.queue for make in WORKERS.values()]
+    specs = queues(settings)
 
     async def measure(bus: Bus) -> str:
         await bus.declare(specs)

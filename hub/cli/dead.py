@@ -198,7 +198,7 @@ async def _with_letters(settings: Settings, use: Callable[[DeadLetters], Awaitab
 @asynccontextmanager
 async def _letters(settings: Settings) -> AsyncIterator[DeadLetters]:
     async with opened_bus(settings) as bus, opened(settings) as store:
-        yield DeadLetters(bus, worker_queues(store, bus), store)
+        yield DeadLetters(bus, worker_queues(settings), store)
 
 
 def _known(worker: str | None) -> None:

@@ -49,7 +49,7 @@ async def _look_up(settings: Settings, any_id: str) -> Whereabouts:
         await store.ping()  # first: without it nothing can be said
         bus, why = await _bus(stack, settings)
         disk = await stack.enter_async_context(_disk(settings))
-        queues = {} if bus is None else worker_queues(store, bus)
+        queues = {} if bus is None else worker_queues(settings)
         where = await look_up(any_id, store, bus, queues, disk)
     if why:
         where.unasked["the bus"] = why

@@ -29,7 +29,7 @@ from hub.cli.shared import run
 from hub.config import Settings
 from hub.disk import Kept, Narrow
 from hub.operating.quarantine import MOST, Quarantine, Report, shown
-from hub.parts import WORKERS, make_bus, make_decoders, make_disk, make_store
+from hub.parts import make_bus, make_decoders, make_disk, queues
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Requests with the right token that could not be used."
@@ -161,6 +161,5 @@ async def _quarantine(settings: Settings, *, publishing: bool) -> AsyncIterator[
         if publishing:
             bus = await stack.enter_async_context(opened_bus(settings))
             # As at the hub's own start: a queue that does not exist yet would miss what is published now.
-            store = make_store(settings)
-            await bus.declare([make(store, bus).runner.worker.queue for make in WORKERS.values()])
+            await bus.declare(queues(settings))
         yield Quarantine(disk, bus, decoders)

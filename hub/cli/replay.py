@@ -151,7 +151,7 @@ async def _replay(settings: Settings, worker: str | None, queue: str | None) -> 
     if url.startswith("sqlite:"):
         existing(sqlite_path(url), "store.url")
     async with opened_bus(settings) as bus, opened(settings) as store:
-        verb = Replay(bus, store, replay_targets(store, bus))
+        verb = Replay(bus, store, replay_targets(settings))
         try:
             target = verb.target(worker, queue)
         except ValueError as wrong:
