@@ -280,6 +280,17 @@ class Bus(Protocol):
         """
         ...
 
+    async def reroute(self) -> int:
+        """Gives what no queue was bound to when it came to those that are bound now; returns how many there were.
+
+        An event that belongs nowhere stays. It comes behind what was published meanwhile, also in an ordered queue;
+        what is interrupted may come twice.
+
+        Raises:
+            NotDurable: the bus cannot be asked now, or one of them could not be published.
+        """
+        ...
+
     def subscribe(self, queue: str, prefetch: int) -> Subscription:
         """A consumer of ``queue`` with at most ``prefetch`` deliveries in hand."""
         ...

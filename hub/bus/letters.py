@@ -87,6 +87,18 @@ async def rescue(connection: AbstractConnection, queue: str, move: Move) -> int:
     return len(bystanders)
 
 
+async def reroute(connection: AbstractConnection, name: str, move: Move) -> int:
+    """Moves all that lies in a queue now, and nothing that comes meanwhile; returns how many. Raises as ``take``."""
+    ready = await _ready(connection, name)
+    if not ready:
+        return 0
+    async with _walk(connection, name) as walk:
+        while walk.got < ready and (some := await walk.some(min(_TOGETHER, ready - walk.got))):
+            await walk.move(some, move)
+        await walk.settled()
+    return walk.moved
+
+
 async def names(connection: AbstractConnection, name: str) -> list[str]:
     """The ids of all that lies in a queue, strangers' too; each of its messages has been returned once more then."""
     async with _walk(connection, name) as walk, aclosing(walk.letters()) as letters:
@@ -138,6 +150,16 @@ class _Walk:
                 return
             self.got += 1
             yield got.delivery_tag or 0, received(got)
+
+    async def some(self, limit: int) -> dict[int, Received]:
+        """The next few, fewer where there are no more."""
+        found: dict[int, Received] = {}
+        async with aclosing(self.letters()) as letters:
+            async for tag, letter in letters:
+                found[tag] = letter
+                if len(found) == limit:
+                    break
+        return found
 
     async def oldest(self, limit: int) -> list[tuple[int, Received]]:
         """The oldest of all."""

@@ -25,7 +25,7 @@ from hub.bus.tasks import end
 from hub.bus.watchdog import Watchdog
 from hub.bus.wire import Letter, Received, probe, publication, straight
 from hub.errors import NotDurable
-from hub.events import Message
+from hub.events import UNROUTED, Message
 from hub.ports import Census, Dead, Depth, QueueSpec
 
 log = structlog.get_logger("bus")
@@ -232,6 +232,18 @@ class RabbitBus:
             return [None] * len(found)
 
         return await self._ask(lambda connection: letters.take(connection, queue, ids, limit, forget))
+
+    async def reroute(self) -> int:
+        """Publishes again what no queue was bound to when it came, and takes it out once that is confirmed.
+
+        What still has no queue comes back to where it was, behind the others.
+        """
+
+        async def move(found: Sequence[Received]) -> list[str | None]:
+            slotted = any(spec.ordered for spec in self._specs.values())
+            return await self._publisher.deliver([publication(one.message, slotted=slotted) for one in found])
+
+        return await self._ask(lambda connection: letters.reroute(connection, UNROUTED, move))
 
     def state(self) -> tuple[bool, str]:
         """Whether messages can be published now, and one line that says why not."""

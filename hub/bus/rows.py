@@ -61,7 +61,9 @@ MIGRATIONS: Final = (
     f"CREATE INDEX deliveries_suspected ON deliveries (queue, state, message) WHERE returned >= {SUSPECT_AFTER}",
 )
 
-_UNROUTED_QUEUE: Final = 0
+UNROUTED_QUEUE: Final = 0
+"""The row of the queue for what no other is bound to."""
+
 _CHUNKS: Final = (64, 8, 1)  # rows in one INSERT: few different statements, so that each is prepared once
 
 _DUE = """
@@ -159,7 +161,7 @@ class Routes:
         known = self._known.get(routing_key)
         if known is None:
             bound = {queue for queue, pattern in self._bindings if matches(pattern, routing_key)}
-            known = self._known[routing_key] = tuple(sorted(bound)) or (_UNROUTED_QUEUE,)
+            known = self._known[routing_key] = tuple(sorted(bound)) or (UNROUTED_QUEUE,)
         return known
 
 
@@ -170,7 +172,7 @@ def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[M
     deliveries = [
         (message, queue) for message, one in zip(ids, messages, strict=True) for queue in routes.queues(one.routing_key)
     ]
-    _lay(connection, routes, dict(zip(ids, messages, strict=True)), deliveries)
+    lay(connection, routes, dict(zip(ids, messages, strict=True)), deliveries)
     return {queue for _, queue in deliveries}
 
 
@@ -179,7 +181,7 @@ def send(connection: sqlite3.Connection, routes: Routes, name: str, messages: Se
     queue = queue_id(connection, name)
     routes.refresh(connection)
     ids = _keep(connection, messages)
-    _lay(connection, routes, dict(zip(ids, messages, strict=True)), [(message, queue) for message in ids])
+    lay(connection, routes, dict(zip(ids, messages, strict=True)), [(message, queue) for message in ids])
     return queue
 
 
@@ -188,7 +190,7 @@ def _keep(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[i
     return _insert(connection, "INSERT INTO messages (routing_key, headers, body) VALUES ", rows)
 
 
-def _lay(
+def lay(
     connection: sqlite3.Connection,
     routes: Routes,
     messages: Mapping[int, Message],

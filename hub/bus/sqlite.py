@@ -19,7 +19,7 @@ from typing import Final
 import orjson
 import structlog
 
-from hub.bus import dead_rows, rows
+from hub.bus import dead_rows, rows, unrouted_rows
 from hub.bus.inbox import Inbox
 from hub.bus.tasks import end
 from hub.bus.wakeup import Wakeup
@@ -148,6 +148,18 @@ class SqliteBus:
     async def discard(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
         """Forgets dead letters, in one transaction."""
         return await self.journal.run(partial(dead_rows.discard, name=queue, ids=ids, limit=limit))
+
+    async def reroute(self) -> int:
+        """Lays what no queue was bound to when it came into those that are bound now; a page in one transaction."""
+        count, after = 0, 0
+        place: int | None = 0
+        while place is not None:
+            page = partial(unrouted_rows.reroute, routes=self._routes, after=after, limit=_PAGE)
+            queues, moved, place = await self.journal.run(page)
+            count, after = count + len(moved), place or 0
+            if queues:
+                self.committed(queues)
+        return count
 
     def state(self) -> tuple[bool, str]:
         """Whether the last write could be synced, and one line that says why not."""

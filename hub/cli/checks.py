@@ -19,7 +19,6 @@ from hub.parts import make_bus, make_disk, make_store, queues
 from hub.ports import Bus, Depth
 from hub.store.upgrade import pending
 from hub.wiring import make_gates
-from workers.persistence import QUEUE
 
 _PATIENCE: Final = 5.0
 _LITTLE: Final = 0.1  # of the disk
@@ -76,7 +75,7 @@ async def _bindings(settings: Settings) -> str:
         if count := stray.ready + stray.in_flight:
             raise NotDurable(
                 f"{UNROUTED} has {count} events: no queue was bound to them when they came; "
-                f"the bindings are there now, move what lies there to {QUEUE.name}"
+                "the bindings are there now, and a running hub moves them within seconds"
             )
         return "; ".join(_depth(name, depth) for name, depth in depths.items())
 

@@ -1,9 +1,10 @@
 """Looks all the time for accepted events that are nowhere.
 
-Two streams of ids come in: what ingresses accepted, from their own disks, and what was derived and published, from the
-store. After a grace, in which nearly all of them have arrived, the store is asked which it lacks. These are *suspects*;
-they lie in the store, so that one ledger sees those of every ingress. A suspect is in the queue, in somebody's hand,
-waiting, dead, or lost; lost is said only of what is shown to be none of the others, and taken back when it turns up.
+What came while a queue was away is given to it first. Two streams of ids come in: what ingresses accepted, from their
+own disks, and what was derived and published, from the store. After a grace, in which nearly all of them have arrived,
+the store is asked which it lacks. These are *suspects*; they lie in the store, so that one ledger sees those of every
+ingress. A suspect is in the queue, in somebody's hand, waiting, dead, or lost; lost is said only of what is shown to be
+none of the others, and taken back when it turns up.
 """
 
 import asyncio
@@ -85,6 +86,8 @@ class Audit:
 
     async def look(self) -> None:
         """One round. Raises StoreUnavailable or NotDurable where a part cannot be asked."""
+        if rerouted := await self._bus.reroute():
+            _log.warning("bus.rerouted", count=rerouted)
         suspects = await self._store.suspects(WORKER, SUSPECTS)
         metrics.unaccounted.set(sum(one.state == "lost" for one in suspects))
         await self._look_for_accepted(SUSPECTS - sum(one.state != "dead" for one in suspects))

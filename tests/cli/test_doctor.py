@@ -93,7 +93,7 @@ def test_what_no_queue_was_bound_to_is_bad_and_the_binding_is_made(lived: Path) 
     assert (said.status, set(bad(said))) == (1, {"bindings"})
     assert bad(said)["bindings"] == (
         "trunkline.unrouted has 2 events: no queue was bound to them when they came; the bindings are there now, "
-        "move what lies there to trunkline.persistence"
+        "and a running hub moves them within seconds"
     )
 
     async def routed(bus: Bus) -> int:

@@ -43,6 +43,26 @@ async def test_a_message_that_matches_no_queue_is_kept_among_the_unrouted(work: 
     assert delivery.message == stray
 
 
+async def test_what_was_unrouted_goes_where_it_belongs_once_there_is_such_a_place(work: Bus) -> None:
+    stray, homeless = message("agent.ucontact.login"), message("dial.ucontact.requested")
+    await publish(work, stray, homeless)
+    await work.declare([QueueSpec("trunkline.agents", ("agent.#",)), QueueSpec("trunkline.others", ("agent.*.login",))])
+    assert await work.reroute() >= 1
+    for queue in ("trunkline.agents", "trunkline.others"):
+        (delivery,) = await receive(work.subscribe(queue, 10), 1)
+        assert (delivery.message, delivery.attempt) == (stray, 1)
+    assert ids(await receive(work.subscribe(UNROUTED, 10), 1)) == [homeless.id]
+
+
+async def test_many_that_were_unrouted_all_go(work: Bus) -> None:
+    strays = [message("agent.ucontact.login", n=n) for n in range(450)]
+    await publish(work, *strays)
+    await work.declare([QueueSpec("trunkline.agents", ("agent.#",))])
+    while await work.reroute():
+        pass
+    assert ids(await receive(work.subscribe("trunkline.agents", 450), 450)) == [one.id for one in strays]
+
+
 async def test_what_is_received_is_what_was_published_byte_for_byte(work: Bus) -> None:
     sent = message(caller={"e164": "+34911888920"}, name="Peña ñ €", nothing=None)
     await publish(work, sent)

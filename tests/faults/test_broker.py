@@ -13,7 +13,6 @@ from typing import Final
 import aio_pika
 import pytest
 
-from hub.events import UNROUTED
 from tests.faults.proxy import Proxy
 from tests.faults.scale import FULL, at
 from tests.faults.trial import Trial, ask, trial
@@ -154,7 +153,7 @@ async def queue_deleted(scene: Scene) -> None:
     """B14: the queue goes away under its consumers, who make another.
 
     What lay in it would go with it, so it is empty then: the ingress stands still for a moment. What comes before there
-    is another queue is kept among the unrouted, and moved by hand as docs/operations.md says.
+    is another queue is kept among the unrouted, and given to it when it is there.
     """
     here = scene.row.here
     ingress = here.started[0]
@@ -171,19 +170,7 @@ async def queue_deleted(scene: Scene) -> None:
         for number, before in zip((1, 2), consuming, strict=True):
             await scene.row.logs("bus.consuming", number, more_than=before)
         assert monotonic() - began <= RESTART
-        await move(channel, UNROUTED, QUEUE)
     await scene.row.recovers()
-
-
-async def move(channel: aio_pika.abc.AbstractChannel, source: str, target: str) -> int:
-    """What a shovel does."""
-    moved = 0
-    queue = await channel.get_queue(source)
-    while (found := await queue.get(fail=False, timeout=10)) is not None:
-        await channel.default_exchange.publish(found, target)
-        await found.ack()
-        moved += 1
-    return moved
 
 
 Fault = Callable[[Scene], Awaitable[None]]

@@ -431,6 +431,9 @@ class SimulatedBus:
     async def send(self, queue: str, messages: Sequence[Message]) -> None:
         raise NotImplementedError  # an operator's verb, like those below: nothing of the core calls it
 
+    async def reroute(self) -> int:
+        raise NotImplementedError
+
     def subscribe(self, queue: str, prefetch: int) -> "SimulatedSubscription":
         subscription = SimulatedSubscription(self, queue, prefetch)
         self._subscriptions.append(subscription)
