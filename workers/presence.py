@@ -30,11 +30,14 @@ class Crew:
         process: its name, never given twice.
     """
 
-    def __init__(self, store: Store, runner: Runner, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, runner: Runner, *, clock: Callable[[], datetime], timer: Callable[[], float] | None = None
+    ) -> None:
         self.process = f"{socket.gethostname()}.{os.getpid()}.{token_hex(4)}"
         self._store = store
         self._runner = runner
         self._clock = clock
+        self._timer = timer or monotonic
         self._beat = 0
         self._others: dict[str, tuple[Presence, float]] = {}  # and when we first heard that beat
 
@@ -55,14 +58,14 @@ class Crew:
     def _first_heard(self, other: Presence) -> float:
         """By our own monotonic clock: a beat that a clock a day ahead has dated must not be waited for for a day."""
         before, heard = self._others.get(other.process, (None, 0.0))
-        return heard if before is not None and before.beat == other.beat else monotonic()
+        return heard if before is not None and before.beat == other.beat else self._timer()
 
     def watermark(self) -> datetime | None:
         """Up to when every event that reached the queue has been handled by whoever got it; None where unknown.
 
         Of a process that consumes and was heard of within ``LEASE``, its own word counts; of others there is none.
         """
-        mark, since = self._runner.watermark(), monotonic() - LEASE.total_seconds()
+        mark, since = self._runner.watermark(), self._timer() - LEASE.total_seconds()
         for other, heard in self._others.values():
             if other.registered and heard >= since:
                 mark = None if mark is None or other.watermark is None else min(mark, other.watermark)

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import pytest
 
+import hub.store
 from hub.events import Event, to_event
 from hub.ports import CallFilter, Store
 from hub.store.sql import SqlStore
@@ -21,6 +23,9 @@ URL: Final[dict[str, Callable[[pytest.FixtureRequest], str]]] = {
 }
 
 EVERYTHING: Final = CallFilter()
+
+MIGRATIONS: Final = sorted(path.stem for path in Path(hub.store.__file__).parent.glob("migrations/versions/0*.py"))
+"""All of them, in their order."""
 
 
 @dataclass(frozen=True)

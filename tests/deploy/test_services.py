@@ -20,6 +20,7 @@ from hub.errors import NotDurable
 from hub.events import Message
 from hub.ports import Ack, DeadLetter, Outcome, Snooze
 from tests.cli.command import Said, trunkline
+from tests.contract.stores import MIGRATIONS
 from tests.deploy.composition import ROOT, SERVICES, Host, set_up
 from tests.servers.ports import free_port, release_port
 from tests.servers.postgres import PostgreSQL
@@ -140,7 +141,7 @@ def test_the_roles_start_are_healthy_do_their_work_and_drain(stack: Stack) -> No
         assert "Connection refused" in down.stderr
 
     done = host.run(SERVICES["migrate"], SERVICES["migrate"]["command"])
-    assert (done.returncode, done.stdout) == (0, "applied 0001_calls, 0002_ledger\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"applied {', '.join(MIGRATIONS)}\n"), done.stderr
     assert beside(host, "db", "upgrade").out == "the schema is up to date\n", "it runs at every `docker compose up`"
 
     with running(stack, "ingress", "persistence"):

@@ -322,10 +322,12 @@ class SimulatedStore(SqlStore):
     async def counts(self) -> dict[str, int]:
         tables = self._server.tables
         derived = sum(row.routing_key.endswith(("sealed",)) for row in tables.events)
+        seals = sum(row.routing_key.endswith(".sealed") for row in tables.events)
         told = [row for row in tables.events if row.folds and row.routing_key.startswith("call.")]
         return {
             "events": len(tables.events),
             "derived": derived,
+            "seals": seals,
             "calls": len(tables.calls),
             "sealed": sum(call.sealed_at is not None for call in tables.calls.values()),
             "outbox": len(tables.outbox),

@@ -11,9 +11,9 @@ from hub.errors import ConfigurationError, StoreUnavailable
 from hub.store.engine import WRITES, open_engine
 from hub.store.tables import metadata
 from hub.store.upgrade import pending, upgrade
-from tests.contract.stores import Place
+from tests.contract.stores import MIGRATIONS, Place
 
-ALL = ["0001_calls", "0002_ledger", "0003_repeats"]
+ALL = MIGRATIONS
 
 
 async def test_an_upgrade_applies_what_is_missing_and_then_nothing(place: Place) -> None:

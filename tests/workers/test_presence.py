@@ -41,7 +41,7 @@ class Clock:
 
 
 def crew(store: SqlStore, runner: Runner, clock: Clock) -> Crew:
-    return Crew(store, runner, clock=clock)
+    return Crew(store, runner, clock=clock, timer=lambda: clock().timestamp())
 
 
 async def test_silence_counts_up_to_what_the_slowest_process_has_handled(bus: SqliteBus, store: SqlStore) -> None:

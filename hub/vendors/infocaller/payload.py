@@ -4,6 +4,7 @@ The content type is not documented, so it is asked for one thing only, a multipa
 """
 
 import re
+from itertools import islice
 from typing import Final
 
 from hub.errors import Unusable
@@ -37,19 +38,21 @@ def read_payload(body: bytes, content_type: str) -> str:
 
 # The variable's name with any of its letters escaped and spaces around it. Only this one value is unquoted: a body of
 # a hundred thousand other fields costs one scan.
+_PARTS: Final = 100  # with the variable that are looked at: the vendor sends one
 _SPACE: Final = r"(?:[+\s]|%20|%09|%0[aAdD])*+"
 _NAME: Final = "".join(f"(?:{letter}|%{ord(letter):02x}|%{ord(letter):02X})" for letter in VARIABLE)
 _FIELD: Final = re.compile(rf"(?:^|&){_SPACE}{_NAME}{_SPACE}=([^&]*)".encode())
 
 
 def _form(body: bytes) -> list[str]:
-    return [unquote(value) for value in _FIELD.findall(body)]
+    return [unquote(found[1]) for found in islice(_FIELD.finditer(body), _PARTS)]
 
 
 # --- multipart/form-data ---------------------------------------------------------------------------------------------
 
 _BOUNDARY: Final = re.compile(r"boundary\s*=\s*(?:\"([^\"]{1,200})\"|([^\s;,\"]{1,200}))", re.IGNORECASE)
 _HEADERS_END: Final = re.compile(rb"\r?\n\r?\n")
+_HEADERS: Final = 8192  # bytes of a part that its headers may take
 _PART_NAME: Final = re.compile(rb";\s*name\s*=\s*(?:\"([^\"]*)\"|([^\s;]+))", re.IGNORECASE)
 
 
@@ -61,16 +64,18 @@ def _multipart(body: bytes, content_type: str) -> list[str]:
         boundary = body.split(b"\n", 1)[0].strip()[2:]
     if not boundary:
         return []
-    parts = (b"\n" + body).split(b"\n--" + boundary)[1:]
+    parts = (b"\n" + body).split(b"\n--" + boundary, _PARTS + 1)[1 : _PARTS + 1]
     return [decode_text(value) for part in parts if (value := _part_value(part)) is not None]
 
 
 def _part_value(part: bytes) -> bytes | None:
     if VARIABLE.encode() not in part:  # most of the parts of a hostile body end here
         return None
-    headers, *value = _HEADERS_END.split(part, maxsplit=1)
-    for header in headers.split(b"\n"):
+    end = _HEADERS_END.search(part, 0, _HEADERS)
+    if end is None:
+        return None
+    for header in part[: end.start()].split(b"\n"):
         key, _, parameters = header.partition(b":")
         if key.strip().lower() == b"content-disposition" and (name := _PART_NAME.search(parameters)):
-            return b"".join(value) if (name[1] or name[2] or b"").strip() == VARIABLE.encode() else None
+            return part[end.end() :] if (name[1] or name[2] or b"").strip() == VARIABLE.encode() else None
     return None

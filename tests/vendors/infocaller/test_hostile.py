@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote_plus
 
 import pytest
@@ -18,18 +18,30 @@ from tests.vendors.infocaller.support import call, callback, decoded, infocaller
 
 MEBIBYTE = 1 << 20
 VENDOR = infocaller()
+BOUND = 500
+_ORDINARY = 100
+_CALLBACK = filled_json().encode()
 
 
 def cost(body: bytes, query: str = "") -> float:
-    """The seconds of CPU that a callback takes; the best of three, since others share the machine."""
-    seconds = []
-    for _ in range(3):
-        began = time.process_time()
-        survives(body, query)
-        seconds.append(time.process_time() - began)
-        if seconds[-1] < 0.05:
+    """How many ordinary callbacks take as much of the processor, in the best of five looks: others share the machine."""
+    looks = []
+    for _ in range(5):
+        looks.append(seconds(lambda: survives(body, query)) / (seconds(ordinary) / _ORDINARY))
+        if looks[-1] < BOUND / 2:
             break
-    return min(seconds)
+    return min(looks)
+
+
+def ordinary() -> None:
+    for _ in range(_ORDINARY):
+        survives(_CALLBACK)
+
+
+def seconds(work: Callable[[], None]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def survives(body: bytes, query: str = "", content_type: str = "", event: str | None = "fin") -> None:
@@ -120,15 +132,15 @@ def bombs() -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in bombs()])
-def test_a_bomb_is_refused_within_a_tenth_of_a_second(body: bytes) -> None:
-    assert cost(body) < 0.1
+def test_a_bomb_costs_less_than_five_hundred_callbacks(body: bytes) -> None:
+    assert cost(body) < BOUND
 
 
 @pytest.mark.parametrize(
     "query", ["id=1&" * 6000, "%" * 32_000, "a=1&a=2&" * 4000, "+" * 32_000, "caller=" + "+" * 32_000, "[" * 32_000]
 )
-def test_a_long_query_string_is_read_within_a_tenth_of_a_second(query: str) -> None:
-    assert cost(b"", query) < 0.1
+def test_a_long_query_string_costs_less_than_five_hundred_callbacks(query: str) -> None:
+    assert cost(b"", query) < BOUND
 
 
 def test_an_external_entity_is_never_looked_at() -> None:
