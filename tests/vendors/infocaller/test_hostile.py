@@ -24,7 +24,7 @@ _CALLBACK = filled_json().encode()
 
 
 def cost(body: bytes, query: str = "") -> float:
-    """How many ordinary callbacks take as much of the processor, in the best of five looks: others share the machine."""
+    """How many ordinary callbacks take as much of the processor, in the best of five looks at a shared machine."""
     looks = []
     for _ in range(5):
         looks.append(seconds(lambda: survives(body, query)) / (seconds(ordinary) / _ORDINARY))
