@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from hub import failpoints, ledger, prefork, pulse
+from hub import failpoints, heap, ledger, prefork, pulse
 from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.config import InfocallerSource, Settings
@@ -97,6 +97,7 @@ class Process:
         with _signals(self.stop):
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(_cancelled, asyncio.create_task(pulse.watch(), name="pulse"))
+                stack.push_async_callback(_cancelled, asyncio.create_task(heap.trim(), name="heap"))
                 if not await self._opened(stack):
                     return
                 await self._work(stack)
