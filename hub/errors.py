@@ -81,3 +81,64 @@ class RateLimited(TrunklineError):
 
 class StoreUnavailable(TrunklineError):
     """The store cannot be reached or did not answer in time; the work is repeated, nobody is at fault."""
+
+
+# --- a request to somebody else's system --------------------------------------------------------------------------------
+
+
+class NotSent(TrunklineError):
+    """Certainly nothing was done at the other side: no name, no connection, no handshake. Safe to repeat."""
+
+
+class LaneClosed(NotSent):
+    """Not even tried: the other side was failing, or asked for a pause; no attempt was used up.
+
+    Attributes:
+        until: when it is worth asking again; aware, UTC.
+    """
+
+    def __init__(self, until: datetime, reason: str) -> None:
+        super().__init__(reason)
+        self.until = until
+
+
+class Doubtful(TrunklineError):
+    """Sent, or perhaps sent, and it is not known what came of it: look before it is repeated."""
+
+
+class Later(Doubtful):
+    """The other side answered that it failed (5xx, 408, 3xx…); it may have had its effect all the same.
+
+    Attributes:
+        status: of the answer.
+        until: not to be asked before, where it said so.
+    """
+
+    def __init__(self, status: int, reason: str, until: datetime | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.until = until
+
+
+class Expired(TrunklineError):
+    """The other side does not know us (401, 403), and did nothing: renew the credentials, once, and ask again."""
+
+
+class Refused(Permanent):
+    """The other side understood, and will never do it.
+
+    Attributes:
+        status: of the answer.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Gone(Permanent):
+    """The other side is there no more (410) and does not want to be asked again."""
+
+
+class Forbidden(Permanent):
+    """We do not go there: an address, port or scheme that outgoing requests may not have. Nothing was sent."""
