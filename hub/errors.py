@@ -83,7 +83,7 @@ class StoreUnavailable(TrunklineError):
     """The store cannot be reached or did not answer in time; the work is repeated, nobody is at fault."""
 
 
-# --- a request to somebody else's system --------------------------------------------------------------------------------
+# --- a request to somebody else's system -----------------------------------------------------------------------------
 
 
 class NotSent(TrunklineError):

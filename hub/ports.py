@@ -350,6 +350,26 @@ class Bus(Protocol):
         """Forgets dead letters for good; arguments, answer and errors as ``requeue`` has them."""
         ...
 
+    async def bury(
+        self, queue: str, message: Message, reason: str, attempt: int, history: Sequence[Failure] = ()
+    ) -> None:
+        """Returns when a message is durable among the queue's dead letters, as if a delivery of it had died there.
+
+        For work that was taken off the queue and is given up later. With or without consumers; no other queue gets it.
+        Repeated, it may lie there twice.
+
+        Args:
+            queue: whose; it has to exist.
+            message: what ``requeue`` puts into the work queue.
+            reason: why it was given up.
+            attempt: which one was the last, from 1.
+            history: the attempts before, oldest first; of more than ``HISTORY`` the latest are kept.
+
+        Raises:
+            NotDurable: there is no such queue, or it is not known to be durable; it may still lie there.
+        """
+        ...
+
     def state(self) -> tuple[bool, str]:
         """Whether the bus takes messages now, and one line that says why not."""
         ...

@@ -10,7 +10,7 @@ import orjson
 
 from hub.bus import ordered_rows, rows
 from hub.events import Message
-from hub.ports import Dead, Failure
+from hub.ports import HISTORY, HISTORY_REASON, Dead, Failure
 
 _DIGITS: Final = 18  # of a row's number, at most
 _COLUMNS = "SELECT message, CAST(routing_key AS BLOB), headers, body, reason, attempt, died_at, history"
@@ -24,6 +24,9 @@ _NAMED: Final = f"""
         CASE WHEN json_valid(CAST(headers AS TEXT)) THEN json_extract(CAST(headers AS TEXT), '$."ce-id"') END, ''
     ) IN (SELECT value FROM json_each(?))
     ORDER BY message"""  # noqa: S608  ours
+_LAY_DEAD: Final = """
+    INSERT INTO deliveries (message, queue, state, attempt, died_at, reason, history)
+    VALUES (?, ?, 'dead', ?, ?, ?, ?)"""
 _REVIVE: Final = """
     UPDATE deliveries SET state = 'ready', attempt = 1, returned = 0, died_at = NULL, reason = NULL, history = NULL
     WHERE queue = ? AND state = 'dead' AND message IN (SELECT value FROM json_each(?))"""
@@ -46,6 +49,15 @@ def dead(
     """The dead letters of a queue behind a row, oldest message first."""
     found = connection.execute(_LETTERS, (rows.queue_id(connection, name), after))
     return list(islice(filter(where, map(_letter, found)), limit))
+
+
+def bury(connection: sqlite3.Connection, name: str, letter: Dead) -> None:
+    """Stores a message as a dead letter of a queue; in an ordered one it stands in no line, like any that has died."""
+    queue = rows.queue_id(connection, name)
+    (message,) = rows.keep(connection, [letter.message])
+    past = [(int(one.at.timestamp() * 1000), one.reason[:HISTORY_REASON]) for one in letter.history[-HISTORY:]]
+    row = (message, queue, letter.attempt, letter.died_at.timestamp(), letter.reason, _json(past) if past else None)
+    connection.execute(_LAY_DEAD, row)
 
 
 def requeue(connection: sqlite3.Connection, name: str, ids: Collection[str] | None, limit: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ topology is declared anew on each connection (``hub.bus.topology``), so a delete
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final, TypeVar, cast
 
 import structlog
@@ -23,10 +24,10 @@ from hub.bus.publisher import Publisher, is_blocked
 from hub.bus.slots import slot
 from hub.bus.tasks import end
 from hub.bus.watchdog import Watchdog
-from hub.bus.wire import Letter, Received, probe, publication, straight
+from hub.bus.wire import Letter, Received, given_up, probe, publication, straight
 from hub.errors import NotDurable
 from hub.events import UNROUTED, Message
-from hub.ports import Census, Dead, Depth, QueueSpec
+from hub.ports import Census, Dead, Depth, Failure, QueueSpec
 
 log = structlog.get_logger("bus")
 
@@ -244,6 +245,14 @@ class RabbitBus:
             return await self._publisher.deliver([publication(one.message, slotted=slotted) for one in found])
 
         return await self._ask(lambda connection: letters.reroute(connection, UNROUTED, move))
+
+    async def bury(
+        self, queue: str, message: Message, reason: str, attempt: int, history: Sequence[Failure] = ()
+    ) -> None:
+        """Returns when the broker has confirmed the message among the queue's dead letters. Raises NotDurable."""
+        ordered = self._is_ordered(queue)
+        letter = Dead(message, reason, attempt, datetime.now(UTC), tuple(history))
+        await self._deliver([given_up(letter, topology.dead_queue(queue), slotted=ordered)])
 
     def state(self) -> tuple[bool, str]:
         """Whether messages can be published now, and one line that says why not."""

@@ -168,7 +168,7 @@ class Routes:
 def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[Message]) -> set[int]:
     """Stores messages in their order; returns the queues they lie in now."""
     routes.refresh(connection)
-    ids = _keep(connection, messages)
+    ids = keep(connection, messages)
     deliveries = [
         (message, queue) for message, one in zip(ids, messages, strict=True) for queue in routes.queues(one.routing_key)
     ]
@@ -180,12 +180,13 @@ def send(connection: sqlite3.Connection, routes: Routes, name: str, messages: Se
     """Stores messages in their order, in one queue; returns its row. Raises NotDurable where there is none."""
     queue = queue_id(connection, name)
     routes.refresh(connection)
-    ids = _keep(connection, messages)
+    ids = keep(connection, messages)
     lay(connection, routes, dict(zip(ids, messages, strict=True)), [(message, queue) for message in ids])
     return queue
 
 
-def _keep(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[int]:
+def keep(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[int]:
+    """Stores messages without a delivery; returns their rows."""
     rows = [(one.routing_key, orjson.dumps(one.headers), one.body) for one in messages]
     return _insert(connection, "INSERT INTO messages (routing_key, headers, body) VALUES ", rows)
 

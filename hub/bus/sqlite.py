@@ -12,6 +12,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,7 @@ from hub.bus.wakeup import Wakeup
 from hub.errors import NotDurable
 from hub.events import Message
 from hub.journal import Journal
-from hub.ports import Ack, Census, Dead, DeadLetter, Delivery, Depth, Held, Outcome, QueueSpec, Retry, Snooze
+from hub.ports import Ack, Census, Dead, DeadLetter, Delivery, Depth, Failure, Held, Outcome, QueueSpec, Retry, Snooze
 
 log = structlog.get_logger("bus")
 
@@ -160,6 +161,13 @@ class SqliteBus:
             if queues:
                 self.committed(queues)
         return count
+
+    async def bury(
+        self, queue: str, message: Message, reason: str, attempt: int, history: Sequence[Failure] = ()
+    ) -> None:
+        """Stores a message as a dead letter, in one transaction."""
+        letter = Dead(message, reason, attempt, datetime.now(UTC), tuple(history))
+        await self.journal.run(partial(dead_rows.bury, name=queue, letter=letter))
 
     def state(self) -> tuple[bool, str]:
         """Whether the last write could be synced, and one line that says why not."""

@@ -169,6 +169,21 @@ def straight(message: Message, queue: str, *, slotted: bool = False) -> Copy:
     return Copy(letter.id, queue, properties, message.body)
 
 
+def given_up(letter: Dead, queue: str, *, slotted: bool = False) -> Copy:
+    """A message for the dead letters that nobody has in hand; ``slotted`` as in ``publication``."""
+    copy = straight(letter.message, queue, slotted=slotted)
+    notes: dict[str, FieldValue] = {
+        ATTEMPT: letter.attempt,
+        REASON: letter.reason[:_LONGEST_REASON],
+        DIED_AT: microseconds(letter.died_at),
+    }
+    if letter.history:
+        past = [(microseconds(one.at) // 1000, one.reason[:HISTORY_REASON]) for one in letter.history]
+        notes[HISTORY] = orjson.dumps(past[-REMEMBERED:]).decode()
+    copy.properties.headers = {**(copy.properties.headers or {}), **notes}
+    return copy
+
+
 # --- from the broker -------------------------------------------------------------------------------------------------
 
 

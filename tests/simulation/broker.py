@@ -25,7 +25,7 @@ from hub.bus.publisher import Publisher
 from hub.bus.wire import Publication, publication
 from hub.errors import NotDurable
 from hub.events import Message
-from hub.ports import Ack, Census, Dead, DeadLetter, Delivery, Depth, Held, Outcome, QueueSpec, Retry, Snooze
+from hub.ports import Ack, Census, Dead, DeadLetter, Delivery, Depth, Failure, Held, Outcome, QueueSpec, Retry, Snooze
 from tests.simulation.loop import Process, VirtualLoop
 
 EMPTY: Final = Context()
@@ -455,6 +455,11 @@ class SimulatedBus:
         raise NotImplementedError
 
     async def discard(self, queue: str, ids: Collection[str] | None, limit: int) -> int:
+        raise NotImplementedError
+
+    async def bury(
+        self, queue: str, message: Message, reason: str, attempt: int, history: Sequence[Failure] = ()
+    ) -> None:
         raise NotImplementedError
 
     def state(self) -> tuple[bool, str]:
