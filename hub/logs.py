@@ -74,7 +74,12 @@ def _clean(value: Any, depth: int = 0) -> Any:
     if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
         return [_clean(item, depth + 1) for item in value]
     # Whatever else is asked to be logged, an exception for instance, is text: no renderer looks inside by itself.
-    return _CONTROL.sub(_escaped, _text_of(value if isinstance(value, str) else repr(value)))
+    return clean_text(value if isinstance(value, str) else repr(value))
+
+
+def clean_text(text: str) -> str:
+    """Text as a log line would show it: without secrets and numbers, on one line, of a bounded length."""
+    return _CONTROL.sub(_escaped, _text_of(text))
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -50,6 +50,31 @@ unaccounted = Gauge(
     "Accepted events that are neither kept, nor dead, nor in flight",
     multiprocess_mode="livemostrecent",
 )
+outgoing = Counter("trunkline_outgoing", "Requests to other systems by their end", ["lane", "verdict"])
+outgoing_seconds = Histogram(
+    "trunkline_outgoing_seconds",
+    "From sending a request to the end of its answer, or of a download",
+    ["lane"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 60, 600),
+)
+outgoing_open = Gauge(
+    "trunkline_outgoing_open",
+    "1 while a lane asks nothing but probes",
+    ["lane"],
+    multiprocess_mode="livemax",
+)
+outgoing_limit = Gauge(
+    "trunkline_outgoing_limit",
+    "Requests at once that the other side bears",
+    ["lane"],
+    multiprocess_mode="livesum",
+)
+outgoing_in_flight = Gauge(
+    "trunkline_outgoing_in_flight",
+    "Requests on their way",
+    ["lane"],
+    multiprocess_mode="livesum",
+)
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
 loop_late = Gauge(
     "trunkline_loop_late_seconds",

@@ -9,7 +9,16 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from hub.errors import NotYet, Permanent, RateLimited, StoreUnavailable, TrunklineError, Undecodable
+from hub.errors import (
+    LaneClosed,
+    Later,
+    NotYet,
+    Permanent,
+    RateLimited,
+    StoreUnavailable,
+    TrunklineError,
+    Undecodable,
+)
 
 ATTEMPTS: Final = 12
 """For what is known to happen: the other side is down, slow or busy."""
@@ -58,7 +67,7 @@ def give_up(attempt: int, attempts: int = ATTEMPTS) -> bool:
     return attempt >= attempts
 
 
-def plan(error: Exception, attempt: int, now: datetime, spread: float) -> Plan:
+def plan(error: Exception, attempt: int, now: datetime, spread: float) -> Plan:  # noqa: PLR0911  a table
     """What to do about a delivery whose ``attempt``-th handling ended with ``error``.
 
     | error | next | after | attempts |
@@ -66,7 +75,8 @@ def plan(error: Exception, attempt: int, now: datetime, spread: float) -> Plan:
     | ``NotYet`` | snooze | what it says | not counted |
     | ``StoreUnavailable`` | snooze | ``delay`` | not counted: nobody's fault |
     | ``Permanent``, ``Undecodable`` | dead | | |
-    | ``RateLimited`` | retry | ``delay``, and not before ``until``; of that an hour at most | 12 |
+    | ``LaneClosed`` | snooze | until what it says | not counted: nobody was asked |
+    | ``RateLimited``, ``Later`` with a time | retry | ``delay``, and not before ``until``; of that an hour at most | 12 |
     | any other of ours, and of the system (connections, time limits) | retry | ``delay`` | 12 |
     | anything else | retry | ``delay`` | 5 |
     """
@@ -78,8 +88,10 @@ def plan(error: Exception, attempt: int, now: datetime, spread: float) -> Plan:
             return Plan(Next.SNOOZE, delay(attempt, spread=spread), reason)
         case Permanent() | Undecodable():
             return Plan(Next.DEAD, 0.0, reason)
-        case RateLimited():
-            wish = min((error.until - now).total_seconds(), LONGEST_WISH)
+        case LaneClosed():
+            return Plan(Next.SNOOZE, max(0.0, (error.until - now).total_seconds()), reason)
+        case RateLimited(until=until) | Later(until=datetime() as until):
+            wish = min((until - now).total_seconds(), LONGEST_WISH)
             return _again(attempt, ATTEMPTS, max(wish, delay(attempt, spread=spread)), reason)
         case TrunklineError() | OSError():  # TimeoutError is an OSError
             return _again(attempt, ATTEMPTS, delay(attempt, spread=spread), reason)

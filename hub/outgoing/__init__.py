@@ -31,23 +31,25 @@ and what ``verdict`` says of an answer:
 | 429 | ``RateLimited(until)`` |
 | 401, 403 | ``Expired`` |
 | 410 | ``Gone`` |
-| 3xx, 408, 421, 423, 425, 5xx and what is no status | ``Later(status, until)``, a ``Doubtful``: it may have had its effect all the same |
+| 3xx, 408, 421, 423, 425, 5xx, others | ``Later(status, until)``, a ``Doubtful``: it may have had its effect |
 | any other 4xx | ``Refused(status)``, with an excerpt without secrets and numbers |
 """
 
-from hub.outgoing.answers import retry_after, verdict
+from hub.outgoing.answers import retry_after, verdict, word
 from hub.outgoing.client import Outgoing
 from hub.outgoing.lane import Lane
 from hub.outgoing.messages import BODY_LIMIT, Answer, Request
 from hub.outgoing.redaction import excerpt, shown_headers, shown_url
-from hub.outgoing.states import Closed, LaneState, OnChange, Opened
+from hub.outgoing.states import Closed, LaneState, OnChange, Opened, Verdict
 from hub.outgoing.streams import Streamed
-from hub.outgoing.tokens import Token, Tokens
+from hub.outgoing.tempo import Tempo
+from hub.outgoing.tokens import Fetch, Token, Tokens, oauth
 
 __all__ = [
     "BODY_LIMIT",
     "Answer",
     "Closed",
+    "Fetch",
     "Lane",
     "LaneState",
     "OnChange",
@@ -55,11 +57,15 @@ __all__ = [
     "Outgoing",
     "Request",
     "Streamed",
+    "Tempo",
     "Token",
     "Tokens",
+    "Verdict",
     "excerpt",
+    "oauth",
     "retry_after",
     "shown_headers",
     "shown_url",
     "verdict",
+    "word",
 ]

@@ -8,6 +8,11 @@ from typing import Literal
 Standing = Literal["closed", "open", "half_open"]
 """Of the breaker. ``closed``: requests pass. ``open``: none does. ``half_open``: one does, to see."""
 
+Verdict = Literal[
+    "done", "limited", "later", "expired", "refused", "gone", "doubtful", "not_sent", "forbidden", "closed"
+]
+"""How a request ended: six for what was answered, four for what was not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
