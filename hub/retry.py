@@ -76,7 +76,7 @@ def plan(error: Exception, attempt: int, now: datetime, spread: float) -> Plan: 
     | ``StoreUnavailable`` | snooze | ``delay`` | not counted: nobody's fault |
     | ``Permanent``, ``Undecodable`` | dead | | |
     | ``LaneClosed`` | snooze | until what it says | not counted: nobody was asked |
-    | ``RateLimited``, ``Later`` with a time | retry | ``delay``, and not before ``until``; of that an hour at most | 12 |
+    | ``RateLimited``, ``Later(until)`` | retry | ``delay``, and not before ``until``; of that an hour at most | 12 |
     | any other of ours, and of the system (connections, time limits) | retry | ``delay`` | 12 |
     | anything else | retry | ``delay`` | 5 |
     """

@@ -62,7 +62,8 @@ class Level:
         if sent_at > self._epoch_at:
             self._epoch_at = now
             self._epoch_floor = max(self._floor, self.value * _EPOCH_FLOOR)
-        self._plateau = min(self.value, max(self._epoch_floor, plateau))
+            self._plateau = self.value
+        self._plateau = min(self._plateau, max(self._epoch_floor, plateau))
         self._dip = dip
         self.value = max(self._floor, self._plateau * (1 - dip))
         self._cut_at, self._grown = now, 0

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Final
 
 import structlog
+from yarl import URL
 
 from hub import metrics
 from hub.errors import LaneClosed, Later, NotSent, RateLimited, TrunklineError
@@ -85,7 +86,7 @@ class Lane:
         """
         seconds = within or self._timeout
         async with self._turn(request, seconds) as turn:
-            answer = await self._wire.ask(request, self._wire.checked(request.url), seconds)
+            answer = await self._wire.ask(request, turn.url, seconds)
             turn.answered(answer)
         return answer
 
@@ -117,8 +118,7 @@ class Lane:
         """
         patience = Patience(self._timeout, total, read, slowest, self._tempo.slow_window)
         async with self._turn(request, self._timeout) as turn:
-            url = self._wire.checked(request.url)
-            streamed = await follow(self._wire, request, url, redirects, patience)
+            streamed = await follow(self._wire, request, turn.url, redirects, patience)
             turn.answered(Answer(streamed.status, streamed.headers))
             try:
                 yield streamed
@@ -186,7 +186,7 @@ class Lane:
         """A request's turn; every one that is asked for is counted and logged once, whatever becomes of it."""
         turn = _Turn(self)
         try:
-            self._wire.checked(request.url)
+            turn.url = self._wire.check(request)
             self._may_pass()
             await self._waited(within)
             try:
@@ -287,6 +287,7 @@ class _Turn:
     """One request from its wish to its end.
 
     Attributes:
+        url: checked.
         probe: whether the breaker is open, and waits for this one.
         problem: what it ended with.
         verdict: its word; None where it was cancelled, or has not ended.
@@ -302,6 +303,7 @@ class _Turn:
         self._sent_at: float | None = None
         self._told = False
         self._busy = False
+        self.url = URL()
         self.probe = False
         self.problem: TrunklineError | None = None
         self.verdict: Verdict | None = None

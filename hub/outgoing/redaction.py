@@ -31,7 +31,7 @@ def shown_url(url: str) -> str:
     """A URL without user, password, and the values of its query."""
     try:
         parsed = URL(url, encoded=True)
-        names = list(parsed.query)
+        names = list(dict.fromkeys(parsed.query))
         bare = parsed.with_user(None).with_query(None).with_fragment(None)
     except ValueError:
         return "…"

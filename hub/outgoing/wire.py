@@ -5,6 +5,7 @@ it writes the first. A kept connection that the other side closed while we wrote
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -46,6 +47,8 @@ from hub.outgoing.unpacking import ENCODINGS, Spoilt, unpack
 
 _USER_AGENT: Final = "Trunkline"
 _CHUNK: Final = 1 << 16
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BREAKS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(slots=True)
@@ -66,11 +69,20 @@ class Wire:
     def checked(self, url: str) -> URL:
         """A URL that may be asked for. Raises Forbidden."""
         try:
-            parsed = URL(url, encoded=url.isascii())  # ours to keep as it was written, unless nobody could send it
-        except (ValueError, TypeError):
+            parsed = URL(url, encoded=url.isascii())  # kept as it was written, unless nobody could send it so
+            self._guard.check(parsed)
+        except ValueError:  # some only when it is asked for its parts
             raise Forbidden("the URL cannot be read; expected http:// or https://, a host, a path") from None
-        self._guard.check(parsed)
         return parsed
+
+    def check(self, request: Request) -> URL:
+        """The address of a request that may be sent. Raises Forbidden."""
+        for name, value in request.headers.items():
+            if not _TOKEN.fullmatch(name) or _BREAKS.search(value):
+                raise Forbidden(f"the header {clean_text(name)} cannot be written; expected one line of text")
+        if not _TOKEN.fullmatch(request.method):
+            raise Forbidden("the method cannot be written; expected GET, POST…")
+        return self.checked(request.url)
 
     async def ask(self, request: Request, url: URL, within: float) -> Answer:
         """Sends a request, reads its answer. Raises as ``Lane.ask``."""
