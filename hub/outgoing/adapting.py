@@ -82,16 +82,16 @@ class Level:
 class Pace:
     """How many a second, lately."""
 
-    def __init__(self, memory: float = 1.0) -> None:
-        """Args: memory: seconds after which an event counts a third."""
-        self._memory = memory
+    def __init__(self) -> None:
+        """None so far."""
         self._level = 0.0
         self._at = 0.0
+        self._memory = 1.0
 
-    def note(self, now: float) -> None:
-        """One more."""
-        self._level = self.rate(now) + 1 / self._memory
-        self._at = now
+    def note(self, now: float, memory: float) -> None:
+        """One more. Args: memory: seconds after which it counts a third."""
+        self._level = self.rate(now) + 1 / memory
+        self._at, self._memory = now, memory
 
     def rate(self, now: float) -> float:
         """Per second."""

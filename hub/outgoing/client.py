@@ -79,7 +79,7 @@ class Outgoing:
 
         Args:
             name: unique in the process, from configured names: it is a metric's label.
-            rate: requests a second, at most; a tenth of a second's may go at once after a rest.
+            rate: requests a second, at most; a fiftieth of them, or one, may go at once after a rest.
             concurrency: requests at once, at most; adapts below that, as the rate does.
             timeout: seconds for a request in all; of these 3 to connect, and 10 without a byte.
             on_change: told when the breaker opens and closes.

@@ -37,6 +37,7 @@ _SIGNS: Final[dict[Verdict, Sign]] = {
     "doubtful": "bad",
     "not_sent": "bad",
 }
+_QUIET: Final = frozenset({"done", "closed"})  # the one is well, the other was said once
 _LONGEST_WAIT: Final = 1.0  # seconds between two looks for room
 
 
@@ -264,23 +265,25 @@ class Lane:
         if turn.seconds is not None:
             metrics.outgoing_seconds.labels(self.name).observe(turn.seconds)
         self._show()
-        tell = log.debug if name in {"done", "closed"} else log.info
-        tell(
-            "outgoing.asked",
-            lane=self.name,
-            verdict=name,
-            method=request.method,
-            url=shown_url(request.url),
-            status=turn.status,
-            seconds=None if turn.seconds is None else round(turn.seconds, 4),
-            waited=round(turn.waited, 4),
-            bytes_sent=len(request.body or b""),
-            bytes_read=turn.read,
-            probe=turn.probe,
-            limit=self._turns.limit,
-            reason=None if turn.problem is None else clean_text(str(turn.problem)),
-            trace=request.traceparent,
-        )
+        line = {
+            "lane": self.name,
+            "verdict": name,
+            "method": request.method,
+            "url": shown_url(request.url),
+            "status": turn.status,
+            "seconds": None if turn.seconds is None else round(turn.seconds, 4),
+            "waited": round(turn.waited, 4),
+            "bytes_sent": len(request.body or b""),
+            "bytes_read": turn.read,
+            "probe": turn.probe,
+            "limit": self._turns.limit,
+            "reason": None if turn.problem is None else clean_text(str(turn.problem)),
+            "trace": request.traceparent,
+        }
+        if name in _QUIET:
+            log.debug("outgoing.done", **line)
+        else:
+            log.info("outgoing.asked", **line)
 
 
 class _Turn:

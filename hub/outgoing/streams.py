@@ -39,8 +39,9 @@ class Streamed:
         problem: why the body was not read to its end; None so far.
     """
 
-    def __init__(self, response: ClientResponse, url: URL, patience: Patience, deadline: float) -> None:
+    def __init__(self, wire: Wire, response: ClientResponse, url: URL, patience: Patience, deadline: float) -> None:
         """Made by ``Lane.stream``. Args: deadline: on the event loop's clock."""
+        self._wire = wire
         self.status = response.status
         self.headers: CIMultiDictProxy[str] = response.headers
         self.url = str(url)
@@ -80,7 +81,7 @@ class Streamed:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with self._wire.until(self._deadline):
                 chunk = await self._response.content.read(_CHUNK)
         except (ClientError, OSError) as error:
             self.problem = Doubtful(why_doubtful(error, self._patience.total))
@@ -104,7 +105,7 @@ async def follow(wire: Wire, request: Request, url: URL, redirects: int, patienc
         location = response.headers.get("Location")
         follows = redirects and request.method in {"GET", "HEAD"} and response.status in _REDIRECTS
         if not (follows and location):
-            return Streamed(response, url, patience, deadline)
+            return Streamed(wire, response, url, patience, deadline)
         status = response.status
         response.close()
         if not left:

@@ -10,10 +10,11 @@ from hub.outgoing.adapting import Level, Pace
 from hub.outgoing.states import Verdict
 from hub.outgoing.tempo import Tempo
 
-_BURST: Final = 0.1  # of a second's requests may go at once after a rest
-_DIP, _RATE_DIP = 0.05, 0.15
+_BURST: Final = 0.02  # of a second's requests may go at once after a rest
+_DIP, _RATE_DIP = 0.05, 0.1
 _TIMED_OUT, _FAILED = 0.7, 0.9
 _LATELY: Final = 1.0  # seconds
+_SPACING, _ENOUGH = 0.25, 10  # seconds, requests
 _MOST: Final = 0.75  # of the places in use: then they may be what is too many
 
 
@@ -34,7 +35,8 @@ class Turns:
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._limiter = _limiter(rate)
-        self._sent = Pace()
+        self._sent, self._refused = Pace(), Pace()
+        self._rate_cut_at = float("-inf")
         self._paced_at = float("-inf")
         self._news = asyncio.Event()
 
@@ -65,7 +67,7 @@ class Turns:
     def begin(self, now: float) -> None:
         """A request is sent."""
         self.in_flight += 1
-        self._sent.note(now)
+        self._sent.note(now, self._memory())
 
     def end(self, verdict: Verdict | None, now: float, sent_at: float, *, busy: bool = False) -> None:
         """A request ended.
@@ -149,11 +151,19 @@ class Turns:
 
     def _too_many(self, now: float, sent_at: float) -> None:
         """A 429: too many at once, or too many a second? It does not say; whichever limit was in use is cut."""
-        paced = now - self._paced_at < _LATELY
-        if (paced or self.limit <= 1) and self.rate.is_news(sent_at):
-            self.rate.cut(now, sent_at, self.rate.value if paced else self._sent.rate(now), _RATE_DIP)
+        paced = now - self._paced_at < max(_LATELY, self._memory())
+        self._refused.note(now, self._memory())
+        if (paced or self.limit <= 1) and now - self._rate_cut_at >= self._memory():
+            sent = self._sent.rate(now)
+            refused = min(1.0, self._refused.rate(now) / max(sent, 1e-9))  # of what was sent lately
+            self.rate.cut(now, sent_at, (self.rate.value if paced else sent) * (1 - refused), _RATE_DIP)
+            self._rate_cut_at = now
         if not paced or self.in_flight + 1 >= _MOST * self.limit:
             self.places.cut(now, sent_at, max(1.0, self.in_flight), _DIP)
+
+    def _memory(self) -> float:
+        """Seconds over which it is told what share was refused: enough requests to tell by."""
+        return max(_SPACING, _ENOUGH / self.rate.value)
 
 
 def _limiter(rate: float) -> AsyncLimiter:

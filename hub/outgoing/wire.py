@@ -65,6 +65,7 @@ class Wire:
         """Opens nothing yet."""
         self._guard, self._tempo, self._tls, self._resolver = guard, tempo, tls, resolver
         self._session: ClientSession | None = None
+        self._waits: set[asyncio.Timeout] = set()
 
     def checked(self, url: str) -> URL:
         """A URL that may be asked for. Raises Forbidden."""
@@ -89,20 +90,35 @@ class Wire:
         began = monotonic()
         progress = Progress()
         with _in_our_words(url, progress, within):
-            async with asyncio.timeout(within):
-                async with self.head(request, url, self._tempo.read, ENCODINGS, progress) as response:
-                    encoding = response.headers.get("Content-Encoding", "")
-                    body, whole = await unpack(response.content.iter_chunked(_CHUNK), encoding, BODY_LIMIT)
-                    if not whole:
-                        response.close()
+            async with (
+                self.until(asyncio.get_running_loop().time() + within),
+                self.head(request, url, self._tempo.read, ENCODINGS, progress) as response,
+            ):
+                encoding = response.headers.get("Content-Encoding", "")
+                body, whole = await unpack(response.content.iter_chunked(_CHUNK), encoding, BODY_LIMIT)
+                if not whole:
+                    response.close()
         return Answer(response.status, response.headers, body, monotonic() - began, whole)
 
     async def open(self, request: Request, url: URL, within: float, read: float) -> ClientResponse:
         """Sends a request; returns at the answer's head. The caller closes it. Raises as ``Lane.ask``."""
         progress = Progress()
         with _in_our_words(url, progress, within):
-            async with asyncio.timeout(within):
+            async with self.until(asyncio.get_running_loop().time() + within):
                 return await self._send(request, url, read, "identity", progress)
+
+    @asynccontextmanager
+    async def until(self, deadline: float) -> AsyncIterator[None]:
+        """A wait for the other side, which ends with TimeoutError: at a time of the loop's clock, or by ``close``.
+
+        aiohttp closes a connection under whoever reads a body from it without telling him.
+        """
+        async with asyncio.timeout_at(deadline) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
 
     @asynccontextmanager
     async def head(
@@ -153,7 +169,9 @@ class Wire:
         return self._session
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Ends every wait, closes every connection."""
+        for wait in self._waits:
+            wait.reschedule(0)
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -118,6 +118,6 @@ def test_another_ceiling_is_taken_at_once_where_the_old_one_was_reached() -> Non
 def test_a_pace_is_told_by_what_came_lately() -> None:
     pace = Pace()
     for tick in range(1000):
-        pace.note(tick / 50)
+        pace.note(tick / 50, 1.0)
     assert pace.rate(20.0) == pytest.approx(50, rel=0.05)
     assert pace.rate(30.0) < 1

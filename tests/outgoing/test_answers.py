@@ -79,8 +79,8 @@ def test_the_plan_for_a_retry_knows_these_errors() -> None:
     assert plan(LaneClosed(until, "open"), 1, NOW, 0.5).after == 700
     for error in (Later(503, "busy", until), RateLimited(until, "slow down")):
         assert (plan(error, 1, NOW, 0.5).next, plan(error, 1, NOW, 0.5).after) == (Next.RETRY, 700)
-    for error in (Later(500, "no"), NotSent("refused"), Doubtful("reset"), Expired("401")):
-        assert (plan(error, 1, NOW, 0.5).next, plan(error, 1, NOW, 0.5).after) == (Next.RETRY, 3.75)
+    for other in (Later(500, "no"), NotSent("refused"), Doubtful("reset"), Expired("401")):
+        assert (plan(other, 1, NOW, 0.5).next, plan(other, 1, NOW, 0.5).after) == (Next.RETRY, 3.75)
     for dead in (Refused(422, "no"), Gone("410"), Forbidden("inside")):
         assert plan(dead, 1, NOW, 0.5).next is Next.DEAD
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp import web
 from hub.errors import Doubtful, Forbidden, LaneClosed, NotSent, RateLimited, TrunklineError
 from hub.outgoing import BODY_LIMIT, Closed, Lane, Opened, Outgoing, Request, Tempo, verdict
 from hub.outgoing.lane import log
+from tests.faults import scale
 from tests.outgoing.neighbours import FAST, becomes, http, outgoing, raw, request_of, reset
 from tests.servers.ports import free_port
 
@@ -24,12 +26,13 @@ async def hello(_: web.Request) -> web.Response:
     return web.Response(text="hello")
 
 
-def lane_of(client: Outgoing, name: str = "crm.a", **options: object) -> Lane:
-    return client.lane(name, **{"rate": 10_000, "concurrency": 10, "timeout": 5, **options})  # type: ignore[arg-type]
+def lane_of(client: Outgoing, name: str = "crm.a", **options: Any) -> Lane:
+    limits: dict[str, Any] = {"rate": 10_000, "concurrency": 10, "timeout": 5, **options}
+    return client.lane(name, **limits)
 
 
 @asynccontextmanager
-async def lane(**options: object) -> AsyncIterator[Lane]:
+async def lane(**options: Any) -> AsyncIterator[Lane]:
     tempo = options.pop("tempo", FAST)
     async with outgoing(tempo=tempo) as client:
         yield lane_of(client, **options)
@@ -243,7 +246,7 @@ async def test_of_a_huge_answer_the_beginning_is_read_and_the_connection_closed(
 async def test_a_bomb_is_unpacked_as_far_as_there_is_room(encoding: str) -> None:
     window = {"gzip": 31, "deflate": 15, "raw": -15}[encoding]
     packer = zlib.compressobj(9, wbits=window)
-    bomb = b"".join(packer.compress(b"\0" * (1 << 20)) for _ in range(200)) + packer.flush()  # 200 MiB in 200 KiB
+    bomb = b"".join(packer.compress(b"\0" * (1 << 20)) for _ in range(64)) + packer.flush()  # 64 MiB in 64 KiB
 
     async def throws(_: web.Request) -> web.Response:
         headers = {"Content-Encoding": "deflate" if encoding == "raw" else encoding}
@@ -253,7 +256,7 @@ async def test_a_bomb_is_unpacked_as_far_as_there_is_room(encoding: str) -> None
         began = time.process_time()
         answer = await one.ask(Request("GET", base))
         assert (answer.body, answer.whole) == (bytes(BODY_LIMIT), False)
-        assert time.process_time() - began < 1  # all of it would take longer
+        assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, BODY_LIMIT - 1, BODY_LIMIT])
@@ -308,7 +311,7 @@ async def test_no_more_are_sent_in_a_second_than_the_rate() -> None:
     async with http(keep) as base, lane(rate=50, concurrency=20) as one:
         await asyncio.gather(*(one.ask(Request("GET", base)) for _ in range(45)))
     assert len(times) == 45
-    assert times[-1] - times[0] >= (45 - 5) / 50 * 0.9  # a tenth of a second's worth goes at once
+    assert times[-1] - times[0] >= 44 / 50 * 0.95
 
 
 async def test_whoever_waits_too_long_for_a_turn_was_not_sent() -> None:
@@ -352,7 +355,7 @@ async def test_room_is_told_as_soon_as_there_is_some() -> None:
         await asyncio.gather(*asked)
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", scale.at(quick=[429], full=[429, 503]))
 async def test_it_settles_at_half_the_capacity_when_that_is_what_is_left(status: int) -> None:
     """The neighbour serves so many at once and refuses the others; then it serves half as many."""
     capacity, busy, refused, served = 20, 0, 0, 0
@@ -386,7 +389,7 @@ async def test_it_settles_at_half_the_capacity_when_that_is_what_is_left(status:
         assert refused == 0
         capacity = 10
         before, limits[:] = served, []
-        await becomes(lambda: served >= before + 3000, within=60)
+        await becomes(lambda: served >= before + 1500, within=60)
         stop.set()
         await asyncio.gather(*workers)
         settled = limits[len(limits) // 2 :]
@@ -411,7 +414,7 @@ async def test_it_settles_below_a_rate_that_halves() -> None:
         served += 1
         return web.Response()
 
-    async with http(limited) as base, lane(tempo=Tempo(calm=1.0, steps=150), rate=180, concurrency=5) as one:
+    async with http(limited) as base, lane(tempo=Tempo(calm=2.0, steps=300), rate=180, concurrency=5) as one:
         stop = asyncio.Event()
 
         async def work() -> None:
@@ -420,16 +423,15 @@ async def test_it_settles_below_a_rate_that_halves() -> None:
 
         workers = [asyncio.create_task(work()) for _ in range(8)]
         await becomes(lambda: served >= 150, within=30)
-        granted, begin, before = 100.0, time.monotonic(), served
-        await becomes(lambda: time.monotonic() > begin + 3, within=30)
+        granted, begin = 100.0, time.monotonic()
+        await becomes(lambda: time.monotonic() > begin + 1.5, within=30)
         began, count, wrong = time.monotonic(), served, refused
-        await becomes(lambda: time.monotonic() > began + 4, within=30)
+        await becomes(lambda: time.monotonic() > began + 2, within=30)
         rate = (served - count) / (time.monotonic() - began)
         stop.set()
         await asyncio.gather(*workers)
     assert 80 < rate < 105
-    assert refused - wrong < 0.02 * (served - count)
-    assert before < served
+    assert refused - wrong <= 0.03 * (served - count)
 
 
 # --- the breaker -----------------------------------------------------------------------------------------------------
@@ -607,5 +609,5 @@ async def test_every_request_is_one_line_without_secrets(monkeypatch: pytest.Mon
         await one.ask(Request("POST", f"{base}/calls?token=s3cret", {"Authorization": "Bearer s3cret"}, b"s3cret"))
     (line,) = lines
     assert "s3cret" not in str(line)
-    assert (line["event"], line["lane"], line["verdict"], line["status"]) == ("outgoing.asked", "crm.a", "done", 200)
+    assert (line["event"], line["lane"], line["verdict"], line["status"]) == ("outgoing.done", "crm.a", "done", 200)
     assert line["url"] == f"{base}/calls?token=…"
