@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.report import Account, ids, publish, reckon
+from tests.faults.scale import at
 from tests.hub import until
 from tests.process.site import Load, Site
 
-REST: Final = 90.0  # seconds; a killed process has leases of 15, the rest is for a busy machine
+REST: Final = at(quick=90.0, full=900.0)  # seconds; a killed process has leases of 15, the rest is for a busy machine
 CONNECTIONS: Final = 24  # of a load: what is in the hands of all processes at once
 
 
@@ -22,6 +23,7 @@ class Books:
     ledger: Mapping[str, Any]
     events: list[dict[str, Any]]
     calls: list[dict[str, Any]]
+    at_rest: bool = True
 
 
 async def account(
@@ -52,6 +54,7 @@ async def account(
         oracle=directory,
     )
     publish(made)
+    assert books.at_rest, f"not at rest {within:g} s after the load: {books.ledger}"
     made.check()
     assert intact(here.directory / "outbox.db")
     return made
@@ -62,19 +65,20 @@ async def at_rest(here: Site, load: Load, within: float = REST) -> Books:
 
     Where that does not come about in time, they are returned as they are: the account says what is missing.
     """
-    last: list[Books] = []
+    last: dict[str, Any] = {}
 
     async def look() -> Books | None:
         status, ledger = await here.get("/v1/ledger")
+        last.update(ledger if status == 200 else {})
         if status != 200 or ledger["workers"]["persistence"]["in_flight"]:
             return None
-        last[:] = [Books(ledger, await here.pages("/v1/events"), await here.pages("/v1/calls"))]
-        return last[0] if _sealed(last[0], load) else None
+        books = Books(ledger, await here.pages("/v1/events"), await here.pages("/v1/calls"))
+        return books if _sealed(books, load) else None
 
     try:
         return await until(look, within=within)
     except TimeoutError:
-        return last[0] if last else Books({}, await here.pages("/v1/events"), await here.pages("/v1/calls"))
+        return Books(last, await here.pages("/v1/events"), await here.pages("/v1/calls"), at_rest=False)
 
 
 def _sealed(books: Books, load: Load) -> bool:
