@@ -16,7 +16,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final, TypeVar
 
-from hub import failpoints
 from hub.custody import CHUNK
 from hub.errors import CustodyUnavailable
 
@@ -133,7 +132,6 @@ class DiskCustody:
             return self._known(target, sha256)
         staged = source
         try:
-            failpoints.hit("rec.before_publish")
             try:
                 os.link(source, target)
             except OSError as error:
@@ -146,7 +144,6 @@ class DiskCustody:
         finally:
             if staged is not source:
                 staged.unlink(missing_ok=True)
-        failpoints.hit("rec.after_rename")
         _sync_folder(target.parent)
         return True
 

@@ -17,7 +17,6 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import from_url
 
-from hub import failpoints
 from hub.custody import CHUNK
 from hub.errors import ConfigurationError, CustodyUnavailable
 
@@ -57,7 +56,6 @@ class ObjectCustody:
         if there is not None:
             return self._known(key, there, size)
         attributes = {"Content-Type": content_type, "sha256": sha256}
-        failpoints.hit("rec.before_publish")
         async with self._asked():
             try:
                 if size <= PART:
@@ -69,7 +67,6 @@ class ObjectCustody:
                     )
             except (AlreadyExistsError, PreconditionError):
                 return False
-        failpoints.hit("rec.after_rename")
         there = await self.size(key)
         if there != size:
             raise CustodyUnavailable(f"{self._place}: {key} has {there} bytes after {size} were put there")

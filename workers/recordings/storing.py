@@ -84,7 +84,9 @@ class Keeper:
             delete_at=self._delete_at(recording.source, now),
             url=audio_url(self._base, recording.recording_id),
         )
+        failpoints.hit("rec.before_publish")
         await self._custody.publish(name, path, sha256, sound.content_type)
+        failpoints.hit("rec.after_rename")
         await self._custody.write(manifest_key(name, recording.recording_id), manifest(recording, kept, sound, got))
         failpoints.hit("rec.before_commit")
         outcome = await self._store.recordings.keep(recording.recording_id, claim, kept, now)
