@@ -62,13 +62,15 @@ class Api:
         every = {("GET", path): handler for path, handler in table.items()} | self._more
         methods = {"GET": web.get, "POST": web.post}
         # The last one keeps the token before every path, whether or not there is something behind it.
-        nothing = web.route("*", "/v1{tail:(?:/.*)?}", self._behind_token(_nothing))
+        nothing = web.route("*", "/v1{tail:(?:/.*)?}", self.behind_token(_nothing))
         return [
-            *(methods[method](path, self._behind_token(handler)) for (method, path), handler in every.items()),
+            *(methods[method](path, self.behind_token(handler)) for (method, path), handler in every.items()),
             nothing,
         ]
 
-    def _behind_token(self, handler: Handler) -> Handler:
+    def behind_token(self, handler: Handler) -> Handler:
+        """A handler that is reached with the token alone."""
+
         async def guarded(request: web.Request) -> web.StreamResponse:
             scheme, _, given = request.headers.get("Authorization", "").partition(" ")
             known = self._token or ""

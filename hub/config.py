@@ -21,7 +21,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from hub.configured import SCHEMA, address, complaint, fit_for_a_path, zone
+from hub.configured import (
+    KEY_TEMPLATE,
+    SCHEMA,
+    address,
+    checked_key,
+    complaint,
+    fit_for_a_path,
+    url_template,
+    zone,
+)
 from hub.environment import PREFIX, SecretFiles, Variables, secret_files
 from hub.errors import ConfigurationError
 
@@ -32,6 +41,8 @@ Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 code
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
 Token = Annotated[SecretStr, Field(min_length=1), AfterValidator(fit_for_a_path)]
 Seconds = Annotated[float, Field(ge=0)]
+Template = Annotated[str, AfterValidator(url_template)]
+Days = Annotated[float, Field(gt=0, le=36500)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -115,9 +126,28 @@ class Outbox(Part):
 
 
 class Recordings(Part):
-    """Where audio is kept."""
+    """Where audio is kept, and how it comes there."""
 
-    url: str = "file://data/recordings"
+    url: str = Field(default="file://data/recordings", description="file://DIRECTORY or s3://BUCKET/PREFIX")
+    options: dict[str, SecretStr] = Field(default_factory=dict, description="of the object store: endpoint, region…")
+    key: Annotated[str, AfterValidator(checked_key)] = KEY_TEMPLATE
+    incoming: Path | None = Field(default=None, description="where downloads grow; the default is beside the audio")
+    max_bytes: int = Field(default=2 << 30, gt=0, description="of one recording")
+    min_free_bytes: int = Field(default=256 << 20, ge=0, description="left free where downloads grow")
+    concurrency: int = Field(default=4, gt=0, description="downloads at once, of one source")
+    rate: float = Field(default=10, gt=0, description="requests a second, to one source")
+    timeout: float = Field(default=3600, gt=0, description="seconds for one download")
+    alert_before: Seconds = Field(default=21600, description="seconds before the vendor deletes it")
+    presign: int = Field(default=0, ge=0, description="seconds a link of the object store's own is good for; 0: none")
+    link_key: SecretStr | None = Field(default=None, description="what links for CRMs are signed with")
+    link_days: int = Field(default=365, gt=0, description="for how long they are good")
+
+    @field_validator("url")
+    @classmethod
+    def _known_place(cls, url: str) -> str:
+        if not any(url.startswith(scheme) and len(url) > len(scheme) for scheme in ("file://", "s3://")):
+            raise ValueError("expected file://DIRECTORY or s3://BUCKET/PREFIX")
+        return url
 
 
 class Admin(Part):
@@ -167,17 +197,24 @@ class InfocallerSource(Source):
     outbound_url: str = "https://apicall.infoe.es"
 
 
-class FocalScopeSource(Source):
+class RecordedSource(Source):
+    """What a source has whose vendor records calls."""
+
+    recording_kept: Days | None = Field(default=None, description="days until the vendor deletes a recording")
+    recordings_for: Days | None = Field(default=None, description="days until we delete a recording; none: never")
+
+
+class FocalScopeSource(RecordedSource):
     """A FocalScope server."""
 
     vendor: Literal["focalscope"]
     epoch: str = ""
     dial_url: str | None = None
-    recording_url: str | None = None
+    recording_url: Template | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
 
 
-class UContactSource(Source):
+class UContactSource(RecordedSource):
     """A uContact instance."""
 
     vendor: Literal["ucontact"]
@@ -185,6 +222,7 @@ class UContactSource(Source):
     user: str | None = None
     password: SecretStr | None = None
     paths: dict[str, str] = Field(default_factory=dict)
+    recording_urls: tuple[Template, ...] = Field(default=(), description="where a recording may be, tried in order")
     timezone: Zone = "UTC"
 
 

@@ -6,6 +6,7 @@ it says the scheme.
 
 import re
 from collections.abc import Collection, Iterator
+from string import Formatter
 from typing import Any, Final
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -47,6 +48,43 @@ def fit_for_a_path(token: SecretStr) -> SecretStr:
     if not set(token.get_secret_value()) <= _UNRESERVED:
         raise ValueError("expected letters, digits, '-', '_', '.' or '~': it is a segment of a URL's path")
     return token
+
+
+KEY_TEMPLATE: Final = "{source}/{year}/{month}/{day}/{call_id}/{sha256}{extension}"
+_KEY_FIELDS: Final = ("vendor", "source", "year", "month", "day", "call_id", "recording_id", "sha256", "extension")
+_KEY_TEXT: Final = re.compile(r"[A-Za-z0-9._/-]*")
+
+
+def checked_key(template: str) -> str:
+    """A template for the keys of recordings that keeps what custody promises. Raises ValueError."""
+    fields, literal = _template(template)
+    if not set(fields) <= set(_KEY_FIELDS):
+        raise ValueError(f"expected only the fields {', '.join(_KEY_FIELDS)}")
+    if "sha256" not in fields:
+        raise ValueError("expected {sha256} in it: by that nothing is ever overwritten with something else")
+    if not _KEY_TEXT.fullmatch(literal) or any(part in {"", ".", ".."} for part in template.split("/")):
+        raise ValueError("expected a relative path of letters, digits, '-', '_', '.' and fields in braces")
+    return template
+
+
+def url_template(template: str) -> str:
+    """A URL over fields in braces, which are not in the host. Raises ValueError."""
+    _template(template)
+    scheme, mark, rest = template.partition("://")
+    if not mark or scheme not in ("http", "https") or not rest.partition("/")[0] or "{" in rest.partition("/")[0]:
+        raise ValueError("expected http:// or https://, a host without a field, and fields in braces")
+    return template
+
+
+def _template(template: str) -> tuple[list[str], str]:
+    """The fields and the text of a template. Raises ValueError."""
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError:
+        raise ValueError("expected every brace to be closed") from None
+    if any(spec or conversion or name == "" for _, name, spec, conversion in parts):
+        raise ValueError("expected nothing but a name in each pair of braces")
+    return [name for _, name, _, _ in parts if name is not None], "".join(text for text, _, _, _ in parts)
 
 
 def address(url: Any, schemes: Collection[str]) -> str:

@@ -142,3 +142,10 @@ class Gone(Permanent):
 
 class Forbidden(Permanent):
     """We do not go there: an address, port or scheme that outgoing requests may not have. Nothing was sent."""
+
+
+# --- custody ---------------------------------------------------------------------------------------------------------
+
+
+class CustodyUnavailable(TrunklineError):
+    """The place for recordings cannot be used now: full, away or closed to us; what was to be kept waits."""

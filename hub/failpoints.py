@@ -28,6 +28,13 @@ POINTS: Final = (
     "worker.after_settle",
     "sealer.after_seal",  # sealed and derived, not published
     "derived.after_publish",  # published, and still in the store's outbox
+    "rec.after_take",  # a recording is a row, its event not acknowledged
+    "rec.after_claim",  # it is ours, nothing is asked
+    "rec.after_download",  # all of it is in a temporary file
+    "rec.before_publish",  # it is judged, and not in its place
+    "rec.after_rename",  # it is in its place, without its manifest
+    "rec.before_commit",  # its manifest is there, and the store does not know
+    "rec.after_commit",  # stored and told, the temporary file still there
 )
 """Every place there is."""
 

@@ -76,6 +76,18 @@ outgoing_in_flight = Gauge(
     multiprocess_mode="livesum",
 )
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
+recordings = Counter("trunkline_recordings", "Attempts at recordings by what came of them", ["source", "outcome"])
+recording_bytes = Counter("trunkline_recording_bytes", "Audio that was put into custody", ["source"])
+recording_seconds = Histogram(
+    "trunkline_recording_seconds",
+    "Time that an attempt at a recording took",
+    ["source"],
+    buckets=(0.05, 0.25, 1, 5, 15, 60, 300, 1800, 3600),
+)
+recordings_endangered = Counter(
+    "trunkline_recordings_endangered", "Recordings not fetched shortly before their vendor deletes them", ["source"]
+)
+recordings_deleted = Counter("trunkline_recordings_deleted", "Recordings whose time in custody is over", ["source"])
 loop_late = Gauge(
     "trunkline_loop_late_seconds",
     "By how much the event loop is behind",

@@ -12,10 +12,12 @@ from typing import Final
 
 from hub.calls import PROMISED, Timing
 from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
+from hub.custody import Custody
 from hub.disk import Disk
 from hub.operating.replay import Target
-from hub.ports import Bus, QueueSpec, Store, Vendor
-from workers import persistence
+from hub.ports import Bus, QueueSpec, Vendor
+from hub.ports_recordings import RecordingStore
+from workers import persistence, recordings
 from workers.runner import Service
 
 
@@ -30,12 +32,22 @@ class Kind:
     """
 
     queue: Callable[[Settings], QueueSpec]
-    make: Callable[[Settings, Store, Bus], Service]
+    make: Callable[[Settings, RecordingStore, Bus], Service]
     repeatable: bool = True
+
+
+def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
+    from workers.recordings.service import Recordings
+
+    return Recordings(settings, store, bus, make_custody(settings))
 
 
 WORKERS: Final[dict[str, Kind]] = {
     persistence.NAME: Kind(lambda _: persistence.QUEUE, lambda _, store, bus: persistence.Persistence(store, bus)),
+    recordings.NAME: Kind(
+        lambda _: recordings.QUEUE,
+        _recordings,
+    ),
 }
 """Every worker by its name: a new one is one file and one line here."""
 
@@ -54,7 +66,7 @@ def make_bus(settings: Settings, on_stuck: Callable[[str], None] | None = None) 
     return RabbitBus(urls, on_stuck=on_stuck)
 
 
-def make_store(settings: Settings) -> Store:
+def make_store(settings: Settings) -> RecordingStore:
     """The store that ``store.url`` names."""
     from hub.store.sql import SqlStore
 
@@ -66,6 +78,19 @@ def make_store(settings: Settings) -> Store:
         expected=lambda source: expected.get(source, everything),
         timing=timing,
     )
+
+
+def make_custody(settings: Settings) -> Custody:
+    """The place for recordings that ``recordings.url`` names."""
+    part = settings.recordings
+    scheme, _, rest = part.url.partition("://")
+    if scheme == "file":
+        from hub.custody.disk import DiskCustody
+
+        return DiskCustody(Path(rest).absolute())
+    from hub.custody.objects import ObjectCustody
+
+    return ObjectCustody(part.url, {name: value.get_secret_value() for name, value in part.options.items()})
 
 
 def make_disk(settings: Settings) -> Disk:
@@ -137,7 +162,7 @@ def _expected(source: AnySource) -> frozenset[str]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Store]:
+async def opened(settings: Settings) -> AsyncIterator[RecordingStore]:
     """The store alone, for a command that reads."""
     store = make_store(settings)
     await store.start()

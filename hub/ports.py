@@ -572,6 +572,19 @@ class Totals:
     outbox: int
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a worker that keeps its work in the store has taken: distinct events that are not among its dead letters.
+
+    Attributes:
+        settled: had their effect everywhere.
+        waiting: did not yet.
+    """
+
+    settled: int
+    waiting: int
+
+
 class Store(Inbox, Protocol):
     """Verbs, not tables; each is one transaction, but for those that read more than one statement should."""
 
@@ -707,6 +720,10 @@ class Store(Inbox, Protocol):
 
     async def lead(self, name: str, holder: str, now: datetime, lease: float) -> bool:
         """Whether ``holder`` is the one who does what ``name`` stands for, for ``lease`` seconds from now."""
+        ...
+
+    async def workload(self, worker: str) -> Workload:
+        """Of a worker that keeps its work here; zeros of any other."""
         ...
 
     async def ping(self) -> None:

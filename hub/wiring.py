@@ -16,6 +16,7 @@ from hub import failpoints, heap, ledger, prefork, pulse
 from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.config import InfocallerSource, Settings
+from hub.custody.links import Links
 from hub.disk import Disk
 from hub.door import serve
 from hub.errors import ConfigurationError, StoreUnavailable, Stuck
@@ -25,7 +26,18 @@ from hub.operating.dead_letters import DeadLetters
 from hub.operating.quarantine import Quarantine
 from hub.operating.replay import Replay
 from hub.operators import DeadLetterRoutes, QuarantineRoutes, ReplayRoutes
-from hub.parts import WORKERS, make_bus, make_decoder, make_disk, make_store, queues, replay_targets, worker_queues
+from hub.parts import (
+    WORKERS,
+    make_bus,
+    make_custody,
+    make_decoder,
+    make_disk,
+    make_store,
+    queues,
+    replay_targets,
+    worker_queues,
+)
+from hub.recordings import RecordingRoutes
 from hub.store.upgrade import pending, upgrade
 from workers.runner import Service
 
@@ -188,8 +200,11 @@ class Process:
             self._ingress = ingress = Ingress(gates, hedge, self.disk, trusted_proxies=http.trusted_proxies)
             routes: list[web.AbstractRouteDef] = [*ingress.routes(), *self._health().probes()]
             decoders = {name: gate.decoder for name, gate in gates.items()}
-            operators = [*self._api(Quarantine(self.disk, hedge, decoders)).routes(), exposition()]
+            audio = self._recordings()
+            api = self._api(Quarantine(self.disk, hedge, decoders), audio)
+            operators = [audio.door(api.behind_token(audio.audio)), *api.routes(), exposition()]
             if admin.port is not None:
+                routes.append(audio.door())  # a signed link is followed from outside
                 operators += self._health().probes()
                 await serve(stack, operators, admin.host or http.host, admin.port, key="admin.port")
             else:
@@ -215,7 +230,11 @@ class Process:
         stack.push_async_callback(_cancelled, tallies)
         return hedge
 
-    def _api(self, quarantine: Quarantine) -> Api:
+    def _recordings(self) -> RecordingRoutes:
+        links, presign = Links.of(self.settings), self.settings.recordings.presign
+        return RecordingRoutes(self.store, make_custody(self.settings), links, presign=presign)
+
+    def _api(self, quarantine: Quarantine, audio: RecordingRoutes) -> Api:
         token = self.settings.admin.token
         letters = DeadLetters(self.bus, worker_queues(self.settings), self.store)
         replay = Replay(self.bus, self.store, replay_targets(self.settings))
@@ -225,7 +244,8 @@ class Process:
             ledger=self.ledger,
             more=DeadLetterRoutes(letters).routes()
             | QuarantineRoutes(quarantine).routes()
-            | ReplayRoutes(replay).routes(),
+            | ReplayRoutes(replay).routes()
+            | audio.routes(),
         )
 
     async def ledger(self) -> Mapping[str, Any]:

@@ -40,6 +40,7 @@ class _Commands(LazyGroup):
         "dead": Elsewhere("hub.cli.dead:app", "What workers gave up, kept with its reason."),
         "quarantine": Elsewhere("hub.cli.quarantine:app", "Requests with the right token that could not be used."),
         "outbox": Elsewhere("hub.cli.outbox:app", "What was set aside on the ingress's own disk, and damaged files."),
+        "recordings": Elsewhere("hub.cli.recordings:app", "Audio of calls: an archive's, imported."),
         "vendor": Elsewhere("hub.cli.vendor:app", "Set a vendor up: its URLs, its callbacks checked, a sample sent."),
         "config": Elsewhere("hub.cli.configuration:app", "The configuration in force, and its schema."),
         "db": Elsewhere("hub.cli.schema:app", "The database's schema."),

@@ -10,12 +10,12 @@ from typing import Final
 import typer
 
 from hub.cli.shared import run, state
-from hub.config import Settings
+from hub.config import FocalScopeSource, Settings
 from hub.disk import Narrow
 from hub.errors import ConfigurationError, NotDurable, StoreUnavailable, TrunklineError
 from hub.events import UNROUTED
 from hub.operating.quarantine import MOST
-from hub.parts import make_bus, make_disk, make_store, queues
+from hub.parts import make_bus, make_custody, make_disk, make_store, queues
 from hub.ports import Bus, Depth
 from hub.store.upgrade import pending
 from hub.wiring import make_gates
@@ -149,6 +149,22 @@ async def _kept(settings: Settings) -> list[str]:
     return [*notes, f"{quarantined}{more} in quarantine: trunkline quarantine list"] if quarantined else notes
 
 
+async def _custody(settings: Settings) -> str:
+    """Writes, reads and deletes a probe where recordings are kept."""
+    custody = make_custody(settings)
+    await custody.start()
+    try:
+        told = await custody.check()
+    finally:
+        await custody.close()
+    idle = [
+        name
+        for name, source in settings.sources.items()
+        if isinstance(source, FocalScopeSource) and not source.recording_url
+    ]
+    return told + (f"; no recording_url, nothing is fetched: {', '.join(idle)}" if idle else "")
+
+
 def _existing(directory: Path) -> Path:
     while not directory.exists():
         directory = directory.parent
@@ -161,4 +177,5 @@ _CHECKS: Final[dict[str, _Check]] = {
     "database": _database,
     "bindings": _bindings,
     "disk": _disk,
+    "recordings": _custody,
 }

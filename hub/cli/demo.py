@@ -5,10 +5,13 @@ The hub is the one of ``trunkline up``, on files of its own in a temporary direc
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from aiohttp import web
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -18,6 +21,8 @@ from hub.cli.shared import run
 from hub.cli.simulating import answered, steps
 from hub.config import Settings
 from hub.parts import WORKERS
+from hub.ports import EventFilter
+from hub.simulator.audio import AudioServer
 from hub.simulator.driver import Report, bar, play
 from hub.simulator.mutators import Mutations
 from hub.wiring import Process
@@ -29,11 +34,17 @@ MUTATIONS: Final = Mutations(duplicate=0.05, reorder=0.2)
 _PATIENCE: Final = 30.0
 
 
-def settings_in(directory: Path) -> Settings:
-    """A hub for the demo: everything in ``directory``, sealing quick enough to be watched."""
+def settings_in(directory: Path, audio: str) -> Settings:
+    """A hub for the demo: everything in ``directory``, sealing quick enough to be watched.
+
+    Args:
+        directory: of its own.
+        audio: where the simulated vendor serves recordings.
+    """
+    template = f"{audio}/recordings/{{call_uuid}}.wav"
     sources = {
         "line-900": {"vendor": "infocaller", "tokens": ["demo-of-infocaller"], "lines": {"123456789": "3956"}},
-        "desk": {"vendor": "focalscope", "tokens": ["demo-of-focalscope"]},
+        "desk": {"vendor": "focalscope", "tokens": ["demo-of-focalscope"], "recording_url": template},
     }
     return Settings.model_validate(
         {
@@ -42,14 +53,32 @@ def settings_in(directory: Path) -> Settings:
             "store": {"url": f"sqlite:///{directory}/store.db"},
             "outbox": {"path": str(directory / "outbox.db")},
             "calls": {"settle": 1, "gap_after": 3},
+            "recordings": {"url": f"file://{directory}/recordings", "rate": 200, "min_free_bytes": 0},
+            "egress": {"allow": ["127.0.0.0/8"]},
             "sources": sources,
         }
     )
 
 
+@asynccontextmanager
+async def vendor_of_audio() -> AsyncIterator[str]:
+    """A simulated vendor that serves recordings, each at the second time of asking; its address."""
+    runner = web.AppRunner(AudioServer(ready_after=1).app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
 async def demonstrate(directory: Path, progress: Progress) -> tuple[Report, dict[str, int], dict[str, Any]]:
-    """Plays the simulation and waits until every call is sealed; the report, the store's counts, and the ledger."""
-    settings = settings_in(directory)
+    """Plays the simulation until every call is sealed and its audio stored; the report, the counts, and the ledger."""
+    async with vendor_of_audio() as audio:
+        return await _demonstrate(settings_in(directory, audio), progress)
+
+
+async def _demonstrate(settings: Settings, progress: Progress) -> tuple[Report, dict[str, int], dict[str, Any]]:
     process = Process(settings, ingress=True, workers=list(WORKERS))
     ready = asyncio.Event()
     serving = asyncio.create_task(process.run(ready=ready.set))
@@ -62,7 +91,7 @@ async def demonstrate(directory: Path, progress: Progress) -> tuple[Report, dict
         books = dict(await process.ledger())
         # The audit gives an event time to arrive before it looks for it; here everything has arrived.
         books["workers"]["persistence"]["unaccounted"] = sorted(await process.audit.missing())
-        return report, await process.store.counts(), books
+        return report, await process.store.counts() | await _audio(process), books
     finally:
         process.stop()
         await serving
@@ -76,20 +105,31 @@ async def _quiet(process: Process, progress: Progress) -> None:
     while loop.time() < deadline:
         counts, books = await process.store.counts(), await process.ledger()
         progress.update(task, completed=counts["sealed"])
-        if counts["sealed"] >= CALLS and books["workers"]["persistence"]["in_flight"] == 0:
+        audio = await _audio(process)
+        heard = audio["announced"] == audio["stored"]
+        if counts["sealed"] >= CALLS and books["workers"]["persistence"]["in_flight"] == 0 and heard:
             return
         await asyncio.sleep(0.1)
+
+
+async def _audio(process: Process) -> dict[str, int]:
+    """How many recordings were announced, and how many are stored, as events tell."""
+    keys = {"announced": "recording.focalscope.available", "stored": "recording.focalscope.stored"}
+    found = (await process.store.survey(EventFilter(routing_keys=list(keys.values())))).counts
+    told = {name: found.get(key, 0) for name, key in keys.items()}
+    return told | {"audio": sum(told.values())}
 
 
 def balances(report: Report, counts: dict[str, int], books: dict[str, Any]) -> dict[str, tuple[int, int, bool]]:
     """Each line of the account: what went in, what came out, whether they are equal."""
     callbacks, worker = books["callbacks"], books["workers"]["persistence"]
-    kept = counts["events"] - counts["derived"]
+    kept = counts["events"] - counts["derived"] - counts["audio"]
     lines = {
         "callbacks in = answered 200": (report.statuses.get(200, 0), callbacks["accepted"]),
         "accepted, without repetitions = events kept": (callbacks["accepted"] - callbacks["duplicate"], kept),
         "calls in = calls sealed": (CALLS, counts["sealed"]),
         "calls sealed = seals that came back": (counts["sealed"], counts["seals"]),
+        "recordings announced = stored": (counts["announced"], counts["stored"]),
         "dead, in flight, unaccounted": (0, worker["dead"] + worker["in_flight"] + len(worker["unaccounted"])),
     }
     return {name: (one, other, one == other) for name, (one, other) in lines.items()}

@@ -18,6 +18,7 @@ from hub.operating.dead_letters import Found
 from hub.operating.whereabouts import Whereabouts, look_up
 from hub.parts import make_disk, opened, worker_queues
 from hub.ports import Attempt, Bus, Stored
+from hub.ports_recordings import Recording
 
 
 def explain(
@@ -25,37 +26,39 @@ def explain(
     any_id: Annotated[str, typer.Argument(metavar="ID", help="Of a call, of an event, or of a request in quarantine.")],
 ) -> None:
     """Where an event is; of a call every event, in the order they were kept. Exits 1 where it is nowhere."""
-    where = run(_look_up(settings_of(context), any_id))
-    if where.found:
+    where, recordings = run(_look_up(settings_of(context), any_id))
+    if where.found or recordings:
         for line in _told(where):
+            typer.echo(line)
+        for line in (line for recording in recordings for line in _recorded(recording)):
             typer.echo(line)
         if where.of_call:
             show(_timeline(where.events), len(where.events), more=False)
-            for found in where.dead:
-                typer.echo(_death(found))
-            for attempt in _of_living(where):
-                typer.echo(_failure(attempt))
+            for line in (*map(_death, where.dead), *map(_failure, _of_living(where))):
+                typer.echo(line)
     for part, why in where.unasked.items():
         complain(f"{part} was not asked: {why}")
-    if not where.found:
+    if not where.found and not recordings:
         complain(f"no call, event or request {where.id}{_maybe(where)}")
         if where.suspect is not None and where.suspect.state == "lost":
             complain(f"it was accepted, and is unaccounted for since {timestamp(where.suspect.since)}")
         raise typer.Exit(1)
 
 
-async def _look_up(settings: Settings, any_id: str) -> Whereabouts:
+async def _look_up(settings: Settings, any_id: str) -> tuple[Whereabouts, list[Recording]]:
     async with opened(settings) as store, AsyncExitStack() as stack:
         await store.ping()  # first: without it nothing can be said
         bus, why = await _bus(stack, settings)
         disk = await stack.enter_async_context(_disk(settings))
         queues = {} if bus is None else worker_queues(settings)
         where = await look_up(any_id, store, bus, queues, disk)
+        named = await store.recordings.recording(where.id)
+        recordings = [named] if named is not None else await store.recordings.of_call(where.id)
     if why:
         where.unasked["the bus"] = why
     if disk is None:
         where.unasked["the ingress's disk"] = f"there is no {settings.outbox.path} on this machine"
-    return where
+    return where, recordings
 
 
 async def _bus(stack: AsyncExitStack, settings: Settings) -> tuple[Bus | None, str]:
@@ -135,6 +138,22 @@ def _record(record: dict[str, Any] | None) -> Iterator[str]:
         missing = f", missing {', '.join(sealed['missing'])}" if sealed["missing"] else ""
         seal = f"sealed {sealed['at']}: {sealed['verdict']}{missing}"
     yield _line("", f"{record['state']}, {record['disposition']}, {seal}")
+
+
+def _recorded(recording: Recording) -> Iterator[str]:
+    """A recording with every attempt that is remembered."""
+    yield _line("recording", f"{recording.recording_id} of leg {recording.leg or 'none'}")
+    kept = recording.kept
+    if kept is not None and recording.state != "deleted":
+        flags = f", flagged {', '.join(kept.flags)}" if kept.flags else ""
+        yield _line("", f"{recording.state}: {kept.key}, {kept.bytes} bytes{flags}")
+    elif recording.state == "waiting":
+        soon = "" if recording.next_at is None else f", again at {timestamp(recording.next_at)}"
+        yield _line("", f"waiting{soon}; the vendor deletes it at {timestamp(recording.expires_at)}")
+    else:
+        yield _line("", recording.state if recording.reason is None else f"{recording.state}: {recording.reason}")
+    for failure in recording.history:
+        yield _line("", f"attempt at {timestamp(failure.at)}: {failure.reason}")
 
 
 def _deaths(dead: Sequence[Found]) -> Iterator[str]:

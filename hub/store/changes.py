@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Row
 
 from hub.calls import Folded, resealed_event, reseals, seal, sealed_event
+from hub.calls.recorded import available
 from hub.events import Event
 from hub.store.rows import numbers, started_at
 
@@ -64,7 +65,12 @@ class Change:
 
 
 def applied(call: Touched, folded: Folded, now: datetime) -> Change:
-    """After new events of the call."""
+    """After new events of the call; what they say of recordings is told in the same transaction."""
+    change = _applied(call, folded, now)
+    return replace(change, derived=[*change.derived, *available(call.known, call.new, now)])
+
+
+def _applied(call: Touched, folded: Folded, now: datetime) -> Change:
     before = call.before
     if before.sealed_at is None:
         if folded.wait <= 0:

@@ -25,12 +25,15 @@ from hub.ports import (
     Suspect,
     SuspectState,
     Totals,
+    Workload,
 )
+from hub.ports_recordings import WORKER as RECORDINGS
 from hub.store import reading, replaying
 from hub.store.books import Books
 from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
+from hub.store.recordings_verbs import SqlRecordings
 from hub.store.rows import message_of
 from hub.store.tables import outbox, relayed
 from hub.store.transactions import Transactions
@@ -57,6 +60,8 @@ class SqlStore:
         self._transactions = Transactions(engine)
         self._folding = Folding(engine.dialect.name, expected, timing)
         self._books = Books(engine.dialect.name)
+        self.recordings = SqlRecordings(self._transactions, engine.dialect.name)
+        self._workloads = {RECORDINGS: self.recordings.workload}
 
     async def start(self) -> None:
         """Makes a SQLite file, for its owner's eyes alone; nothing is connected before it is needed.
@@ -244,6 +249,11 @@ class SqlStore:
     async def lead(self, name: str, holder: str, now: datetime, lease: float) -> bool:
         """Whether ``holder`` is the one who does this, for ``lease`` seconds from now."""
         return await self._transactions.write(lambda connection: self._books.lead(connection, name, holder, now, lease))
+
+    async def workload(self, worker: str) -> Workload:
+        """Of a worker that keeps its work here."""
+        count = self._workloads.get(worker)
+        return Workload(0, 0) if count is None else await self._transactions.read(count)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable with one line that says what is wrong, within five seconds."""

@@ -11,7 +11,8 @@ REPORT = Report(sent=10, statuses={200: 10}, errors={}, scenarios={}, mutations=
 
 
 def balanced(**changed: int) -> bool:
-    counts = {"events": 9 + CALLS, "derived": CALLS, "seals": CALLS, "sealed": CALLS} | changed
+    counts = {"events": 13 + CALLS, "derived": CALLS, "seals": CALLS, "sealed": CALLS} | changed
+    counts = {"announced": 2, "stored": 2, "audio": 4} | counts
     worker = {"dead": changed.get("dead", 0), "in_flight": changed.get("in_flight", 0), "unaccounted": []}
     books: dict[str, Any] = {
         "callbacks": {"accepted": changed.get("accepted", 10), "duplicate": 1},
@@ -27,11 +28,12 @@ def test_the_account_balances_where_nothing_is_lost() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"events": 8 + CALLS},
+        {"events": 12 + CALLS},
         {"accepted": 9},
-        {"sealed": CALLS - 1, "derived": CALLS - 1, "events": 8 + CALLS},
+        {"sealed": CALLS - 1, "derived": CALLS - 1, "events": 12 + CALLS},
         {"derived": CALLS - 1},
         {"seals": CALLS - 1},
+        {"stored": 1, "audio": 3, "events": 12 + CALLS},
         {"dead": 1},
         {"in_flight": 1},
     ],
