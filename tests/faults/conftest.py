@@ -13,6 +13,7 @@ collect_ignore = (
         "test_outage.py",
         "test_outbox_disk.py",
         "test_postgresql.py",
+        "test_recordings.py",
         "test_rolling.py",
         "test_workers_killed.py",
     ]
