@@ -5,9 +5,10 @@ overridden by environment variables (``TRUNKLINE_BUS__URL``). Unknown keys are e
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +19,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -27,7 +29,10 @@ from hub.configured import (
     address,
     checked_key,
     complaint,
+    disagreement,
     fit_for_a_path,
+    one_question,
+    readable_by_the_vendor,
     url_template,
     zone,
 )
@@ -44,6 +49,9 @@ Seconds = Annotated[float, Field(ge=0)]
 Template = Annotated[str, AfterValidator(url_template)]
 Days = Annotated[float, Field(gt=0, le=36500)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+QueryName = Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,15}$")]
+VariableValue = Annotated[str, AfterValidator(readable_by_the_vendor)]
 
 
 class Part(BaseModel):
@@ -59,6 +67,7 @@ class Http(Part):
     port: Port = 8080
     public_url: str | None = Field(default=None, description="what the vendors call; the default is the listener")
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(default=(), description="only these may set X-Forwarded-For")
+    queries: int = Field(default=2000, gt=0, description="Queries in hand at once; more are answered with an error")
 
 
 class BusPart(Part):
@@ -193,7 +202,7 @@ class InfocallerSource(Source):
     events: tuple[Informative, ...] = ("inicio", "desvio_correcto", "desvio_fallido", "fin")
     require_signature: bool = False
     bad_signature: Literal["quarantine", "refuse"] = "quarantine"
-    queries: dict[str, str] = Field(default_factory=dict, description="query name = resolver")
+    queries: dict[QueryName, str] = Field(default_factory=dict, description="query name = resolver")
     outbound_url: str = "https://apicall.infoe.es"
 
 
@@ -243,15 +252,83 @@ AnySource = Annotated[
 
 
 class Resolver(Part):
-    """Who answers an Infocaller Query."""
+    """Who answers an Infocaller Query: what every kind has."""
 
-    kind: Literal["table", "sql", "http", "amqp"]
-    url: str | None = None
-    wait: float = Field(default=2.0, gt=0)
-    fallback: str | None = None
-    table: dict[str, dict[str, str]] = Field(default_factory=dict)
-    key: str | None = None
-    statement: str | None = None
+    wait: float = Field(default=2.0, gt=0, le=60, description="seconds that the vendor waits, fallbacks included")
+    fallback: Name | None = Field(default=None, description="another resolver, for what this one has no answer to")
+    cache: Seconds = Field(default=0, description="for which an answer to the same question is kept")
+
+
+EVERYTHING_ELSE: Final = "*"
+"""The row of a table for what no other row is for."""
+
+
+class TableResolver(Resolver):
+    """A table in the configuration."""
+
+    kind: Literal["table"]
+    key: str | None = Field(default=None, description="the variable, or caller, line…, that chooses the row")
+    table: dict[str, dict[VariableName, VariableValue]] = Field(
+        min_length=1, description="value of the key = variables; the row * is for everything else"
+    )
+
+
+class SqlResolver(Resolver):
+    """A statement on a database."""
+
+    kind: Literal["sql"]
+    url: SecretStr | None = Field(default=None, description="sqlite:///FILE or postgresql://…; store.url without it")
+    statement: Annotated[str, AfterValidator(one_question)] = Field(description="one SELECT, parameters as :NAME")
+    concurrency: int = Field(default=5, gt=0, le=100, description="connections")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _known_scheme(cls, url: Any) -> Any:
+        if url is not None and not address(url, ("sqlite", "postgresql", "postgres")):
+            raise ValueError("expected sqlite:///FILE, or postgresql://user:password@host/database, percent-encoded")
+        return url
+
+
+class HttpResolver(Resolver):
+    """A service of the customer's."""
+
+    kind: Literal["http"]
+    url: SecretStr = Field(description="http:// or https://, asked by POST")
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent along, for instance Authorization")
+    concurrency: int = Field(default=100, gt=0, description="requests at once")
+    rate: float = Field(default=1000, gt=0, description="requests a second")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _known_scheme(cls, url: Any) -> Any:
+        text = url.get_secret_value() if isinstance(url, SecretStr) else url
+        if not isinstance(text, str) or not re.match(r"https?://[^/\s]", text):
+            raise ValueError("expected https://host/path")
+        return url
+
+
+class AmqpResolver(Resolver):
+    """Whoever consumes a queue on RabbitMQ."""
+
+    kind: Literal["amqp"]
+    url: SecretStr | tuple[SecretStr, ...] | None = Field(default=None, description="amqp://…; bus.url without it")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _known_scheme(cls, url: Any) -> Any:
+        every = url if isinstance(url, list | tuple) else (url,)
+        if url is not None and (not every or not all(address(one, ("amqp", "amqps")) for one in every)):
+            raise ValueError("expected amqp://user:password@host/vhost, percent-encoded, or a list of them")
+        return url
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every address, in the clear; none where the bus's own are to be used."""
+        every = self.url if isinstance(self.url, tuple) else () if self.url is None else (self.url,)
+        return tuple(one.get_secret_value() for one in every)
+
+
+AnyResolver = Annotated[TableResolver | SqlResolver | HttpResolver | AmqpResolver, Field(discriminator="kind")]
 
 
 class Destination(Part):
@@ -316,10 +393,47 @@ class Settings(BaseSettings):
     calls: Calls = Calls()
     log: Log = Log()
     sources: dict[Name, AnySource] = Field(default_factory=dict)
-    resolvers: dict[Name, Resolver] = Field(default_factory=dict)
+    resolvers: dict[Name, AnyResolver] = Field(default_factory=dict)
     destinations: dict[Name, Destination] = Field(default_factory=dict)
     respool: Respool = Respool()
     egress: Egress = Egress()
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Self:
+        """Every Query has its resolver, every resolver what it is made of, and every fallback comes to an end."""
+        known = ", ".join(self.resolvers) or "none is configured"
+        for name, source in self.sources.items():
+            for query, wanted in source.queries.items() if isinstance(source, InfocallerSource) else ():
+                if wanted not in self.resolvers:
+                    where = f"sources.{name}.queries.{query}"
+                    raise disagreement(f"{where}: found {wanted!r}; expected the name of a resolver: {known}")
+        for name, resolver in self.resolvers.items():
+            self._complete(name, resolver)
+            seen = [name]
+            while (after := self.resolvers[seen[-1]].fallback) is not None:
+                where = f"resolvers.{seen[-1]}.fallback"
+                if after not in self.resolvers:
+                    raise disagreement(f"{where}: found {after!r}; expected the name of a resolver: {known}")
+                if after in seen:
+                    raise disagreement(
+                        f"{where}: found {after!r}, which leads back to itself; expected an end: {' → '.join(seen)}"
+                    )
+                seen.append(after)
+        return self
+
+    def _complete(self, name: str, resolver: Resolver) -> None:
+        match resolver:
+            case TableResolver(key=None) if set(resolver.table) != {EVERYTHING_ELSE}:
+                raise disagreement(
+                    f"resolvers.{name}.key: missing; expected the name of the variable that chooses the row"
+                )
+            case AmqpResolver(url=None) if not self.bus.urls[0].startswith("amqp"):
+                raise disagreement(
+                    f"resolvers.{name}.url: missing; expected amqp://…, since bus.url is an embedded file, "
+                    "which no other program consumes from"
+                )
+            case _:
+                pass
 
     @classmethod
     def settings_customise_sources(

@@ -12,15 +12,23 @@ from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
+
+from hub.questions import printable
 
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]]*)(:\d{1,5})?")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+]{0,15}://")
 _MAX_PORT: Final = 65535
+_COMMENTS: Final = re.compile(r"--[^\n]*|/\*.*?\*/|\s+", re.DOTALL)
+
+DISAGREEMENT: Final = "disagreement"
+"""The type of an error between two keys; its message is the whole line."""
 
 SCHEMA: Final = "the keys in `trunkline config schema`"
 _KINDS: Final = {dict: "a table", list: "a list", tuple: "a list", str: "a string", bool: "a boolean"}
 _LONGEST: Final = 80
+_UNIONS: Final = {"sources": ("vendor", "the name of a vendor"), "resolvers": ("kind", "the name of a kind")}
 
 # Where a table or a list belongs, what was found in its place may be the secret that belongs into it.
 _SHAPES: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "tuple_type", "list_type"})
@@ -87,6 +95,27 @@ def _template(template: str) -> tuple[list[str], str]:
     return [name for _, name, _, _ in parts if name is not None], "".join(text for text, _, _, _ in parts)
 
 
+def readable_by_the_vendor(value: str) -> str:
+    """The value of a variable: ISO-8859-1's printable characters. Raises ValueError."""
+    if not printable(value):
+        raise ValueError("expected printable characters of ISO-8859-1")
+    return value
+
+
+def one_question(statement: str) -> str:
+    """One SQL statement that reads. Raises ValueError; what it does in the end, the database says."""
+    bare = _COMMENTS.sub(" ", statement).strip().rstrip(";").rstrip()
+    first = bare.partition(" ")[0].split("(")[0].upper()
+    if not re.match(r"(?:SELECT|WITH|VALUES|TABLE)\b", bare, re.IGNORECASE):
+        raise ValueError(f"begins with {first[:20]!r}; expected one statement that begins with SELECT or WITH")
+    return statement
+
+
+def disagreement(line: str) -> PydanticCustomError:
+    """An error between two keys: the key, what was found, what is expected, in one line."""
+    return PydanticCustomError(DISAGREEMENT, "{line}", {"line": line})
+
+
 def address(url: Any, schemes: Collection[str]) -> str:
     """The scheme of a server's or a file's URL, one of ``schemes``; the empty string where it is no such URL.
 
@@ -134,15 +163,18 @@ def complaint(error: ValidationError, secret: Collection[str]) -> str:
     kind, message, found = first["type"], first["msg"].removeprefix("Value error, "), first.get("input")
     steps = [step for step in first["loc"] if isinstance(step, int) or "[" not in step]
     place = _place(steps)
+    if kind == DISAGREEMENT:
+        return message
     if kind == "extra_forbidden":
         return f"{place}: unknown key; expected one of {SCHEMA}"
     if kind == "missing":
         return f"{place}: missing; expected a value"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         context = first.get("ctx", {})
+        what, means = _UNIONS.get(str(steps[0]), ("vendor", "the name of a vendor"))
         if "tag" not in context:
-            return f"{place}.vendor: missing; expected the name of a vendor"
-        return f"{place}.vendor: found {context['tag']!r}; expected one of {context['expected_tags']}"
+            return f"{place}.{what}: missing; expected {means}"
+        return f"{place}.{what}: found {context['tag']!r}; expected one of {context['expected_tags']}"
     if kind in _SAID:
         message = f"expected {_SAID[kind]}"
     hidden = kind in _SHAPES or any(step in secret for step in steps)
@@ -151,9 +183,9 @@ def complaint(error: ValidationError, secret: Collection[str]) -> str:
 
 def _place(steps: list[int | str]) -> str:
     """``sources.NAME.lines``: pydantic names the branch of the union as a step, TOML does not."""
-    vendor = 2
-    union = steps[:1] == ["sources"] and len(steps) > vendor
-    return ".".join(str(step) for n, step in enumerate(steps) if not (union and n == vendor))
+    branch = 2
+    union = steps[:1] and steps[0] in _UNIONS and len(steps) > branch
+    return ".".join(str(step) for n, step in enumerate(steps) if not (union and n == branch))
 
 
 def _shown(found: Any) -> str:

@@ -141,7 +141,7 @@ async def serve(
     listener: socket.socket | None = None,
     *,
     key: str,
-    ingress: Drains | None = None,
+    hands: Drains | None = None,
 ) -> int:
     """Serves routes until the stack is left; returns the port. Raises ConfigurationError that names the port's key."""
     app = web.Application(client_max_size=MAX_BODY + 1)  # aiohttp refuses a body of exactly its limit
@@ -168,22 +168,22 @@ async def serve(
         why = os.strerror(error.errno) if error.errno else error  # asyncio puts a sentence of its own into strerror
         raise ConfigurationError(f"{key}: found {port}; cannot listen on {host}: {why}") from None
     port = int(runner.addresses[0][1])
-    if ingress is not None:
-        stack.push_async_callback(_drained, runner, ingress)
+    if hands is not None:
+        stack.push_async_callback(_drained, runner, hands)
     return port
 
 
-async def _drained(runner: web.AppRunner, ingress: Drains) -> None:
-    """Lets the callbacks in hand come to their answers, before aiohttp stops reading their bodies."""
+async def _drained(runner: web.AppRunner, hands: Drains) -> None:
+    """Lets the requests in hand come to their answers, before aiohttp stops reading their bodies."""
     for site in list(runner.sites):
         await site.stop()
     try:
         async with asyncio.timeout(_DRAIN):
-            await ingress.drained()
+            await hands.drained()
             await _last_requests(runner)
-            await ingress.drained()
+            await hands.drained()
     except TimeoutError:
-        _log.warning("process.requests_abandoned", requests=ingress.in_hand)
+        _log.warning("process.requests_abandoned", requests=hands.in_hand)
 
 
 async def _last_requests(runner: web.AppRunner) -> None:

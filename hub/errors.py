@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 Reason = Literal["event", "undecodable", "signature", "identity"]
+NoReply = Literal["none", "late", "failed", "invalid", "open", "full"]
 
 
 class TrunklineError(Exception):
@@ -35,6 +36,22 @@ class Unusable(TrunklineError):
 
 class QuarantineFull(TrunklineError):
     """The source's quarantine has no room left: answered 503, so that the operator notices before bytes are lost."""
+
+
+# --- a Query ---------------------------------------------------------------------------------------------------------
+
+
+class Unresolved(TrunklineError):
+    """A resolver has no reply to a question: its fallback is asked, and where there is none the call goes on without.
+
+    Attributes:
+        reason: ``none``: it knows nothing of it; ``late``; ``failed``: down, or an error; ``invalid``: a reply that the
+            vendor cannot read; ``open``: its breaker is; ``full``: it has too many questions in hand.
+    """
+
+    def __init__(self, reason: NoReply, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: NoReply = reason
 
 
 # --- the bus ---------------------------------------------------------------------------------------------------------

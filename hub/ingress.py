@@ -5,39 +5,24 @@ nothing behind; what comes with the right token and cannot be used is quarantine
 200 is durable.
 """
 
-import asyncio
-import contextlib
-import hmac
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from secrets import token_hex
 from time import perf_counter
 from typing import Final, Protocol
 
-import orjson
 import structlog
 from aiohttp import web
 
 from hub import failpoints, metrics
 from hub.disk import Disk, Refused
-from hub.door import MAX_BODY
+from hub.doorstep import Addresses, Hands, Network, proved, refuse, told, trace, whole
 from hub.errors import NotDurable, QuarantineFull, Unusable
 from hub.events import Event, Message, to_message
 from hub.ports import Callback, Vendor
 
-MAX_URL: Final = 32 * 1024
-_THROWN_AWAY: Final = 16 * 1024 * 1024
-_PATIENCE: Final = 5.0
-_WHOLE_BODY: Final = 15.0  # seconds
-_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _RETRY_AFTER: Final = "5"
-_NOBODY: Final = "0" * 43  # compared with where the source is unknown, so that the answer takes the same time
 _log = structlog.get_logger("ingress")
-
-Network = IPv4Network | IPv6Network
 
 
 class Publisher(Protocol):
@@ -79,23 +64,16 @@ class Ingress:
         publisher: Publisher,
         disk: Disk,
         *,
+        hands: Hands | None = None,
         trusted_proxies: Sequence[Network] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._gates = gates
         self._publisher = publisher
         self._disk = disk
-        self._trusted = tuple(trusted_proxies)
+        self._hands = hands or Hands()
+        self._addresses = Addresses(trusted_proxies)
         self._clock = clock
-        self.in_hand = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._draining = False
-
-    async def drained(self) -> None:
-        """Returns when no callback is in hand; from now on an answer is its connection's last."""
-        self._draining = True
-        await self._idle.wait()
 
     def routes(self) -> list[web.RouteDef]:
         """The routes; HEAD is not a callback, so it is not answered like GET."""
@@ -110,15 +88,9 @@ class Ingress:
         """Answers one callback."""
         began = perf_counter()
         gate = self._gates.get(request.match_info["source"])
-        self.in_hand += 1
-        self._idle.clear()
-        try:
+        with self._hands.holding():
             response = await self._answer(request, gate)
-        finally:
-            self.in_hand -= 1
-            if not self.in_hand:
-                self._idle.set()
-        if self._draining:
+        if self._hands.draining:
             response.force_close()
         answer = str(response.status)
         source = gate.source if gate else "unknown"
@@ -128,12 +100,12 @@ class Ingress:
         return response
 
     async def _answer(self, request: web.Request, gate: Gate | None) -> web.Response:
-        body = await _whole(request)
+        body = await whole(request)
         if isinstance(body, web.Response):
             return body
         failpoints.hit("ingress.after_read")
-        if not _proved(gate, request.match_info["token"]) or gate is None:
-            return _refuse(401, "unknown source or wrong token")
+        if not proved(gate.tokens if gate else (), request.match_info["token"]) or gate is None:
+            return refuse(401, "unknown source or wrong token")
         callback = Callback(
             source=gate.source,
             event=request.match_info.get("event"),
@@ -142,10 +114,10 @@ class Ingress:
             body=body,
             received_at=self._clock(),
         )
-        if gate.allow and not self._allowed(gate, request):
+        if not self._addresses.allowed(gate.allow, request):
             if gate.refuse_bad_signature and _badly_signed(gate, callback):  # 401 stands before 403
-                return _refuse(401, "wrong signature or unknown line")
-            return _refuse(403, "this address may not call this source")
+                return refuse(401, "wrong signature or unknown line")
+            return refuse(403, "this address may not call this source")
         return await self._decode(request, gate, callback)
 
     async def _decode(self, request: web.Request, gate: Gate, callback: Callback) -> web.Response:
@@ -153,13 +125,13 @@ class Ingress:
             events = gate.decoder.decode(callback)
         except Unusable as unusable:
             if unusable.reason == "signature" and gate.refuse_bad_signature:
-                return _refuse(401, "wrong signature or unknown line")
+                return refuse(401, "wrong signature or unknown line")
             return await self._quarantine(request, gate, callback, unusable)
         except Exception:  # noqa: BLE001
             # A defect of ours must not cost a callback: it is kept, and decoded again once the defect is mended.
             _log.exception("ingress.decoder_failed", source=gate.source)
             return await self._quarantine(request, gate, callback, Unusable("undecodable", "the decoder failed"))
-        return await self._accept(gate, events, _trace(request))
+        return await self._accept(gate, events, trace(request.headers))
 
     async def _accept(self, gate: Gate, events: Sequence[Event], trace: str) -> web.Response:
         try:
@@ -169,7 +141,7 @@ class Ingress:
             return _unavailable("neither the broker nor the outbox can take the event now")
         for what in (what for event in events for what in event.unknown):
             metrics.unknown.labels(gate.source, what).inc()
-        return _json(200, {"status": "accepted", "event_id": events[0].id})
+        return told(200, {"status": "accepted", "event_id": events[0].id})
 
     async def _quarantine(self, request: web.Request, gate: Gate, callback: Callback, why: Unusable) -> web.Response:
         refused = Refused(
@@ -200,17 +172,7 @@ class Ingress:
             "reason": why.reason,
             "detail": why.detail[:200],
         }
-        return _json(422, answer)
-
-    def _allowed(self, gate: Gate, request: web.Request) -> bool:
-        """Whether the caller's address is in the source's networks; behind a trusted proxy, the one it names."""
-        address = _address(request.remote)
-        if address is not None and any(address in network for network in self._trusted):
-            for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-                address = _address(hop.strip())
-                if address is None or not any(address in network for network in self._trusted):
-                    break
-        return address is not None and any(address in network for network in gate.allow)
+        return told(422, answer)
 
 
 _TALLIES: Final = {
@@ -230,30 +192,6 @@ def _badly_signed(gate: Gate, callback: Callback) -> bool:
     return False
 
 
-def _trace(request: web.Request) -> str:
-    """The caller's trace context where it sent one, else one that begins here."""
-    given = request.headers.get("traceparent", "")
-    if _TRACEPARENT.fullmatch(given):
-        return given
-    return f"00-{token_hex(16)}-{token_hex(8)}-01"
-
-
-def _proved(gate: Gate | None, token: str) -> bool:
-    """Compares with every valid token, whether or not one matched already, in constant time."""
-    given = token.encode("utf-8", "replace")
-    tokens = gate.tokens if gate and gate.tokens else (_NOBODY,)
-    matches = [hmac.compare_digest(given, known.encode()) for known in tokens]
-    return gate is not None and bool(gate.tokens) and any(matches)
-
-
-def _address(text: str | None) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text or "")
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def _query(request: web.Request) -> str:
     """The query string as it came, in ASCII: a byte that was not percent-encoded is now."""
     raw = request.raw_path.partition("?")[2]
@@ -270,49 +208,5 @@ def _masked(request: web.Request) -> str:
     return f"/callbacks/{head}/…" + (f"/{tail}" if tail else "") + mark + _query(request)
 
 
-def _json(status: int, body: dict[str, str], **headers: str) -> web.Response:
-    return web.Response(
-        status=status,
-        body=orjson.dumps(body),
-        headers={"Content-Type": "application/json", "Cache-Control": "no-store", **headers},
-    )
-
-
-def _refuse(status: int, detail: str) -> web.Response:
-    return _json(status, {"status": "refused", "detail": detail})
-
-
-async def _whole(request: web.Request) -> bytes | web.Response:
-    """The body; or the answer to a request that is too large, or too slow to wait for."""
-    if len(request.raw_path) > MAX_URL:
-        return await _oversized(request, 414, f"the URL is over {MAX_URL} bytes")
-    if (request.content_length or 0) > MAX_BODY:
-        return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
-    try:
-        async with asyncio.timeout(_WHOLE_BODY):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
-    except TimeoutError:
-        response = _refuse(408, f"the body did not come within {_WHOLE_BODY:.0f} seconds")
-        response.force_close()
-        return response
-
-
-async def _oversized(request: web.Request, status: int, detail: str) -> web.Response:
-    """Refuses, and closes the connection after it.
-
-    A sender that is still writing would see a reset instead of the answer, so some of what comes is thrown away first.
-    """
-    left = _THROWN_AWAY
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        async with asyncio.timeout(_PATIENCE):
-            while left > 0 and (chunk := await request.content.readany()):
-                left -= len(chunk)
-    response = _refuse(status, detail)
-    response.force_close()
-    return response
-
-
 def _unavailable(detail: str) -> web.Response:
-    return _json(503, {"status": "unavailable", "detail": detail}, **{"Retry-After": _RETRY_AFTER})
+    return told(503, {"status": "unavailable", "detail": detail}, **{"Retry-After": _RETRY_AFTER})

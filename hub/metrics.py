@@ -75,6 +75,24 @@ outgoing_in_flight = Gauge(
     ["lane"],
     multiprocess_mode="livesum",
 )
+queries = Counter("trunkline_queries", "Queries by what came of them", ["source", "outcome"])
+query_seconds = Histogram(
+    "trunkline_query_seconds",
+    "From a Query's header to its answer",
+    ["source"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10),
+)
+query_events_late = Counter("trunkline_query_events_late", "Queries answered before their event was durable")
+query_events_lost = Counter("trunkline_query_events_lost", "Events of Queries that nobody could take")
+resolver_answers = Counter(
+    "trunkline_resolver_answers", "Questions to a resolver by their end", ["resolver", "outcome"]
+)
+resolver_seconds = Histogram(
+    "trunkline_resolver_seconds",
+    "From a question to a resolver's answer, or to giving it up",
+    ["resolver"],
+    buckets=(0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
+)
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
 recordings = Counter("trunkline_recordings", "Attempts at recordings by what came of them", ["source", "outcome"])
 recording_bytes = Counter("trunkline_recording_bytes", "Audio that was put into custody", ["source"])

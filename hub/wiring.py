@@ -19,6 +19,7 @@ from hub.config import InfocallerSource, Settings
 from hub.custody.links import Links
 from hub.disk import Disk
 from hub.door import serve
+from hub.doorstep import Hands
 from hub.errors import ConfigurationError, StoreUnavailable, Stuck
 from hub.health import Health, Part, exposition
 from hub.ingress import Gate, Ingress
@@ -26,6 +27,7 @@ from hub.operating.dead_letters import DeadLetters
 from hub.operating.quarantine import Quarantine
 from hub.operating.replay import Replay
 from hub.operators import DeadLetterRoutes, QuarantineRoutes, ReplayRoutes
+from hub.outgoing import Outgoing, Tempo
 from hub.parts import (
     WORKERS,
     make_bus,
@@ -37,8 +39,13 @@ from hub.parts import (
     replay_targets,
     worker_queues,
 )
+from hub.queries import Counter, Queries
 from hub.recordings import RecordingRoutes
+from hub.resolvers import Means
+from hub.resolvers.desk import Desk
+from hub.resolvers.guarded import PROBE_EVERY
 from hub.store.upgrade import pending, upgrade
+from hub.vendors.infocaller.queries import Interactive
 from workers.runner import Service
 
 _SAME_WISH: Final = 1.0
@@ -61,6 +68,25 @@ def make_gates(settings: Settings) -> dict[str, Gate]:
                 refuse_bad_signature=isinstance(source, InfocallerSource) and source.bad_signature == "refuse",
             )
     return gates
+
+
+def make_counters(settings: Settings) -> dict[str, Counter]:
+    """A counter for each source that may ask Queries."""
+    return {
+        name: Counter(
+            source=name,
+            tokens=tuple(token.get_secret_value() for token in source.tokens),
+            allow=tuple(source.allow),
+            queries=source.queries,
+            interactive=Interactive(
+                source=name,
+                lines={line: password.get_secret_value() for line, password in source.lines.items()},
+                country=source.country,
+            ),
+        )
+        for name, source in settings.sources.items()
+        if isinstance(source, InfocallerSource)
+    }
 
 
 # --- a process -----------------------------------------------------------------------------------------------------
@@ -88,12 +114,12 @@ class Process:
         self.port = 0
         self._stopping = asyncio.Event()
         self._crashed: BaseException | None = None
-        self._ingress: Ingress | None = None
+        self._hands = Hands()
 
     @property
     def in_hand(self) -> int:
-        """Callbacks that have begun and are not answered yet."""
-        return self._ingress.in_hand if self._ingress is not None else 0
+        """Callbacks and Queries that have begun and are not answered yet."""
+        return self._hands.in_hand
 
     def stop(self) -> None:
         """Asks ``run`` to drain and return."""
@@ -197,8 +223,9 @@ class Process:
         if self.disk is not None:
             hedge = await self._hedge(stack, self.disk)
             gates = make_gates(self.settings)
-            self._ingress = ingress = Ingress(gates, hedge, self.disk, trusted_proxies=http.trusted_proxies)
-            routes: list[web.AbstractRouteDef] = [*ingress.routes(), *self._health().probes()]
+            ingress = Ingress(gates, hedge, self.disk, hands=self._hands, trusted_proxies=http.trusted_proxies)
+            queries = await self._queries(stack, hedge)
+            routes: list[web.AbstractRouteDef] = [*ingress.routes(), *queries.routes(), *self._health().probes()]
             decoders = {name: gate.decoder for name, gate in gates.items()}
             audio = self._recordings()
             api = self._api(Quarantine(self.disk, hedge, decoders), audio)
@@ -209,7 +236,7 @@ class Process:
                 await serve(stack, operators, admin.host or http.host, admin.port, key="admin.port")
             else:
                 routes += operators
-            self.port = await serve(stack, routes, http.host, http.port, listener, key="http.port", ingress=ingress)
+            self.port = await serve(stack, routes, http.host, http.port, listener, key="http.port", hands=self._hands)
         elif worker.port is not None:
             routes = [*self._health().probes(), exposition()]
             self.port = await serve(stack, routes, worker.host, worker.port, key="worker.port")
@@ -229,6 +256,26 @@ class Process:
         tallies = asyncio.create_task(_flush_for_ever(disk))
         stack.push_async_callback(_cancelled, tallies)
         return hedge
+
+    async def _queries(self, stack: AsyncExitStack, hedge: Hedge) -> Queries:
+        """What answers live calls, over neighbours, connections and pools of its own: callbacks wait for none."""
+        settings = self.settings
+        outgoing = Outgoing(settings.egress.allow, tempo=Tempo(connect=1.0, probe_every=PROBE_EVERY))
+        await outgoing.start()
+        stack.push_async_callback(outgoing.close)
+        means = Means(outgoing, settings.store.url.get_secret_value(), settings.bus.urls)
+        desk = await Desk(settings.resolvers, means).open()
+        stack.push_async_callback(desk.close)
+        queries = Queries(
+            make_counters(settings),
+            desk,
+            hedge,
+            most=settings.http.queries,
+            hands=self._hands,
+            trusted_proxies=settings.http.trusted_proxies,
+        )
+        stack.push_async_callback(queries.close)
+        return queries
 
     def _recordings(self) -> RecordingRoutes:
         links, presign = Links.of(self.settings), self.settings.recordings.presign

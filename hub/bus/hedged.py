@@ -69,16 +69,24 @@ class Hedge:
         self._kept.set()  # what an earlier process left
         self._relay = asyncio.create_task(self._relay_for_ever(), name="outbox relay")
 
-    async def publish(self, messages: Sequence[Message]) -> None:
-        """Makes events durable. Raises NotDurable where neither the bus nor the outbox could take them."""
-        await self._make_durable(messages)
+    async def publish(self, messages: Sequence[Message], *, bound: float | None = None) -> None:
+        """Makes events durable.
+
+        Args:
+            messages: the events.
+            bound: seconds that the bus's confirm may take, where that is less than usual.
+
+        Raises:
+            NotDurable: neither the bus nor the outbox could take them.
+        """
+        await self._make_durable(messages, self._bound if bound is None else min(bound, self._bound))
         self._disk.notes.add(message.id for message in messages)
 
-    async def _make_durable(self, messages: Sequence[Message]) -> None:
+    async def _make_durable(self, messages: Sequence[Message], bound: float) -> None:
         why, asked = self._shortcut(), None
         if why is None:
             asked = self._ask(messages)
-            why = await self._confirmed(asked)
+            why = await self._confirmed(asked, bound)
         if why is None:
             return
         try:
@@ -115,9 +123,9 @@ class Hedge:
         task.add_done_callback(self._forget)
         return task
 
-    async def _confirmed(self, asked: "asyncio.Task[None]") -> str | None:
+    async def _confirmed(self, asked: "asyncio.Task[None]", bound: float) -> str | None:
         """None once the bus has confirmed; else why the outbox has to take the events."""
-        done, _ = await asyncio.wait((asked,), timeout=self._bound)
+        done, _ = await asyncio.wait((asked,), timeout=bound)
         if not done:
             return "late"
         if asked.cancelled():

@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 from hub.errors import Unusable
 from hub.events import Event, event_identity, identity
 from hub.ports import Callback
-from hub.vendors.infocaller import times
+from hub.vendors.infocaller import parties, times
 from hub.vendors.infocaller.actions import action, canonical, when
 from hub.vendors.infocaller.payload import read_payload
 from hub.vendors.infocaller.signature import is_signed
 from hub.vendors.infocaller.unknown import unknown
 from hub.vendors.infocaller.variables import Variables, read_variables
 from hub.vendors.infocaller.wire import Said, Tree, field, read_tree
-from hub.vendors.values import count, money, phone
+from hub.vendors.values import count, money
 
 VENDOR: Final = "infocaller"
 VERBS: Final[Mapping[str, str]] = {
@@ -31,7 +31,6 @@ VERBS: Final[Mapping[str, str]] = {
 }
 _OF_A_LEG: Final = ("answered", "missed")
 _DIRECTIONS: Final[Mapping[str, str]] = {"R": "inbound", "E": "outbound"}
-_WITHHELD: Final = "X"
 
 
 class Infocaller:
@@ -130,17 +129,17 @@ class Infocaller:
             "origin": "callback",
             "occurred_at": _stamp(occurred_at),
             "received_at": times.stamp(received_at),
-            "direction": _DIRECTIONS.get(_call_type(infocaller)),
-            "caller": self._caller(infocaller, variables),
-            "line": self._line(tree, variables),
-            "callee": self._callee(infocaller),
+            "direction": _DIRECTIONS.get(parties.call_type(infocaller)),
+            "caller": parties.caller(infocaller, self._country, variables.get("caller")),
+            "line": parties.line(tree, self._country, variables.get("called") or variables.get("num")),
+            "callee": parties.callee(infocaller, self._country),
             "leg": _leg(verb, leg),
             "started_at": _stamp(started_at),
             "ended_at": _stamp(ended_at),
             "duration_seconds": seconds,
             "cost": _cost(infocaller),
             "actions": self._actions(_events(tree), (started_at, ended_at), received_at),
-            "variables": _variables(tree),
+            "variables": parties.user_variables(tree) or None,
             "vendor_ids": _vendor_ids(tree, variables),
             "vendor_data": _all_of_it(_unsigned(body.sent), variables),
         }
@@ -155,35 +154,6 @@ class Infocaller:
             subject=call_id,
             unknown=unknown(tree, _events(tree)),
         )
-
-    def _caller(self, infocaller: Tree, variables: Variables) -> dict[str, Any] | None:
-        number = field(infocaller, "CallerNumber")
-        international = field(infocaller, "CallerNumberInt")
-        if not number and not international:
-            number = variables.get("caller")
-        if (number or international).upper() == _WITHHELD:
-            return {"withheld": True}
-        return self._phone(number, international)
-
-    def _line(self, tree: Tree, variables: Variables) -> dict[str, Any] | None:
-        """The number of ours: the one called, or the one calling; the line's main number where neither came."""
-        infocaller, user = tree.get("Infocaller", {}), tree.get("UserID", {})
-        own = {"R": "InboundNumber", "E": "CallerNumber"}.get(_call_type(infocaller))
-        if own and (field(infocaller, own) or field(infocaller, f"{own}Int")):
-            return self._phone(field(infocaller, own), field(infocaller, f"{own}Int"))
-        if user:
-            return self._phone(field(user, "LineNumber"), field(user, "LineNumberInt"))
-        return self._phone(variables.get("called") or variables.get("num"))
-
-    def _callee(self, infocaller: Tree) -> dict[str, Any] | None:
-        if _call_type(infocaller) != "E":
-            return None
-        return self._phone(field(infocaller, "OutboundNumber"), field(infocaller, "OutboundNumberInt"))
-
-    def _phone(self, number: str, international: str = "") -> dict[str, Any] | None:
-        if not number and not international:
-            return None
-        return phone(number or international, international, country=self._country)
 
     def _actions(
         self, events: list[Any], call: tuple[datetime | None, datetime | None], received_at: datetime
@@ -252,10 +222,6 @@ def _stamp(moment: datetime | None) -> str | None:
     return None if moment is None else times.stamp(moment)
 
 
-def _call_type(infocaller: Tree) -> str:
-    return field(infocaller, "CallType").upper()
-
-
 def _leg(verb: str, number: str) -> dict[str, Any] | None:
     if verb not in _OF_A_LEG:
         return None
@@ -265,21 +231,6 @@ def _leg(verb: str, number: str) -> dict[str, Any] | None:
 def _cost(infocaller: Tree) -> dict[str, str] | None:
     received, issued = money(field(infocaller, "CostRX")), money(field(infocaller, "CostTX"))
     return _present(received=received, issued=issued)
-
-
-def _variables(tree: Tree) -> dict[str, str] | None:
-    """The user's variables; one that came without a value has been emptied, which is worth knowing."""
-    variables = (item for item in tree.get("CustVars", {}).get("CustVar", ()) if isinstance(item, dict))
-    named = {
-        field(item, "VarName"): field(item, "VarValue") for item in variables if "VarName" in item and _plain(item)
-    }
-    named.pop("", None)
-    return named or None
-
-
-def _plain(variable: Tree) -> bool:
-    """Whether a variable's value is a text: what a stranger nests there is kept, and no value of ours."""
-    return not isinstance(variable.get("VarValue", ""), dict | list) or bool(field(variable, "VarValue"))
 
 
 def _vendor_ids(tree: Tree, variables: Variables) -> dict[str, str] | None:
