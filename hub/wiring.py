@@ -260,7 +260,7 @@ class Process:
     async def _queries(self, stack: AsyncExitStack, hedge: Hedge) -> Queries:
         """What answers live calls, over neighbours, connections and pools of its own: callbacks wait for none."""
         settings = self.settings
-        outgoing = Outgoing(settings.egress.allow, tempo=Tempo(connect=1.0, probe_every=PROBE_EVERY))
+        outgoing = Outgoing(settings.egress.allow, tempo=Tempo(probe_every=PROBE_EVERY))
         await outgoing.start()
         stack.push_async_callback(outgoing.close)
         means = Means(outgoing, settings.store.url.get_secret_value(), settings.bus.urls)

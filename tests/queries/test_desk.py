@@ -17,6 +17,7 @@ from hub.questions import Question, Reply
 from hub.resolvers import Means
 from hub.resolvers.desk import Desk, Resolution
 from hub.resolvers.guarded import MOST, PROBE_EVERY, Guarded
+from tests.hub import until
 from tests.queries.support import Service, service
 from tests.servers.ports import free_port, release_port
 
@@ -202,9 +203,10 @@ async def test_a_service_that_is_down_is_soon_not_asked_and_comes_back(orders: S
         assert len(orders.asked) == 5
         orders.says({"variables": {"PEDIDO": "2"}})
 
-        async with asyncio.timeout(20):
-            while (await resolve(resolvers)).reply is None:
-                await asyncio.sleep(0.05)  # the breaker's own clock
+        async def back() -> bool:
+            return (await resolve(resolvers)).reply is not None
+
+        await until(back)
     assert len(orders.asked) == 6, "one probe was enough"
 
 
@@ -318,8 +320,11 @@ async def test_no_resolver_has_more_than_its_number_in_hand() -> None:
 
     guarded, scripted = of_sql(waits, Clock())
     waiting = [asyncio.create_task(outcome(guarded, within=60)) for _ in range(MOST)]
-    while scripted.asked < MOST:
-        await asyncio.sleep(0)
+
+    async def all_of_them() -> bool:
+        return scripted.asked == MOST
+
+    await until(all_of_them)
     assert await outcome(guarded) == "full"
     gate.set()
     assert set(await asyncio.gather(*waiting)) == {"2"}
