@@ -5,7 +5,6 @@ overridden by environment variables (``TRUNKLINE_BUS__URL``). Unknown keys are e
 """
 
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -34,6 +33,7 @@ from hub.configured import (
     one_question,
     readable_by_the_vendor,
     url_template,
+    web_address,
     zone,
 )
 from hub.environment import PREFIX, SecretFiles, Variables, secret_files
@@ -49,6 +49,7 @@ Seconds = Annotated[float, Field(ge=0)]
 Template = Annotated[str, AfterValidator(url_template)]
 Days = Annotated[float, Field(gt=0, le=36500)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Url = Annotated[str, AfterValidator(web_address)]
 QueryName = Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,15}$")]
 VariableValue = Annotated[str, AfterValidator(readable_by_the_vendor)]
@@ -293,18 +294,10 @@ class HttpResolver(Resolver):
     """A service of the customer's."""
 
     kind: Literal["http"]
-    url: SecretStr = Field(description="http:// or https://, asked by POST")
+    url: Url = Field(description="http:// or https://, asked by POST")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent along, for instance Authorization")
     concurrency: int = Field(default=100, gt=0, description="requests at once")
     rate: float = Field(default=1000, gt=0, description="requests a second")
-
-    @field_validator("url", mode="before")
-    @classmethod
-    def _known_scheme(cls, url: Any) -> Any:
-        text = url.get_secret_value() if isinstance(url, SecretStr) else url
-        if not isinstance(text, str) or not re.match(r"https?://[^/\s]", text):
-            raise ValueError("expected https://host/path")
-        return url
 
 
 class AmqpResolver(Resolver):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from string import Formatter
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -93,6 +93,20 @@ def _template(template: str) -> tuple[list[str], str]:
     if any(spec or conversion or name == "" for _, name, spec, conversion in parts):
         raise ValueError("expected nothing but a name in each pair of braces")
     return [name for _, name, _, _ in parts if name is not None], "".join(text for text, _, _, _ in parts)
+
+
+def web_address(url: str) -> str:
+    """An absolute URL for requests, without a slash at its end. Raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not url.isascii() or any(character <= " " for character in url):
+        raise ValueError("expected https://host/path")
+    if parts.username or parts.password:
+        raise ValueError("has a user or a password; expected them in keys of their own")
+    return url if parts.query else url.rstrip("/")
 
 
 def readable_by_the_vendor(value: str) -> str:

@@ -36,7 +36,7 @@ class HttpResolver:
         """What the service answers with a 2xx. Raises Unresolved."""
         if self._lane is None:
             raise Unresolved("failed", "not opened")
-        request = Request("POST", self._configured.url.get_secret_value(), self._headers, asked(question))
+        request = Request("POST", self._configured.url, self._headers, asked(question))
         try:
             answer = await self._lane.ask(request, within=_OF_IT * within)
         except LaneClosed as closed:

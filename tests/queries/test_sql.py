@@ -190,7 +190,7 @@ async def test_a_database_that_is_not_there_is_a_failure_and_is_not_made(
     async with desk({"orders": sql(url(tmp_path), FIND, fallback="last"), "last": LAST}) as resolvers:
         resolution = await resolve(resolvers, within=30)
     assert (resolution.resolver, reasons(resolution)) == ("last", [("orders", "failed")])
-    assert not (tmp_path / "none.db").exists()  # noqa: ASYNC240
+    assert not (tmp_path / "none.db").exists()
 
 
 async def test_a_value_without_a_text_is_the_resolvers_error(database: tuple[str, str]) -> None:

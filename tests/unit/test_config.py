@@ -77,6 +77,10 @@ def test_every_key_there_is_stands_in_that_example() -> None:
         [vendor] = kind.model_fields["vendor"].annotation.__args__  # type: ignore[union-attr]
         told = set(kind.model_fields) - {"tokens", "allow", "country", "timezone"}
         assert told <= vendors[vendor]
+    resolvers = {resolver["kind"]: set(resolver) for resolver in table["resolvers"].values()}
+    for one in (config.TableResolver, config.SqlResolver, config.HttpResolver, config.AmqpResolver):
+        [resolver_kind] = one.model_fields["kind"].annotation.__args__  # type: ignore[union-attr]
+        assert set(one.model_fields) - {"wait", "cache", "fallback"} <= resolvers[resolver_kind]
     assert set(config.Destination.model_fields) == set(table["destinations"]["crm"])
     assert set(config.RespoolRule.model_fields) == set(table["respool"]["rules"][0])
 
@@ -257,6 +261,73 @@ BAD: dict[str, tuple[str, str]] = {
     "a choice": (
         '[log]\nlevel = "loud"',
         "log.level: found 'loud'; input should be 'debug', 'info', 'warning' or 'error'",
+    ),
+    "a resolver's kind": (
+        '[resolvers.x]\nkind = "magic"',
+        "resolvers.x.kind: found 'magic'; expected one of 'table', 'sql', 'http', 'amqp'",
+    ),
+    "no kind of a resolver": (
+        '[resolvers.x]\nurl = "CANARY"',
+        "resolvers.x.kind: missing; expected the name of a kind",
+    ),
+    "a service without its url": ('[resolvers.x]\nkind = "http"', "resolvers.x.url: missing; expected a value"),
+    "a service's url": (
+        '[resolvers.x]\nkind = "http"\nurl = "ftp://host/"',
+        "resolvers.x.url: found ftp://…; expected https://host/path",
+    ),
+    "a service's password in its url": (
+        '[resolvers.x]\nkind = "http"\nurl = "https://u:CANARY@host/"',
+        "resolvers.x.url: found https://…; has a user or a password; expected them in keys of their own",
+    ),
+    "no statement": ('[resolvers.x]\nkind = "sql"', "resolvers.x.statement: missing; expected a value"),
+    "a statement that writes": (
+        '[resolvers.x]\nkind = "sql"\nstatement = "/* why */ delete from orders"',
+        (
+            "resolvers.x.statement: found '/* why */ delete from orders'; begins with 'DELETE';"
+            " expected one statement that begins with SELECT or WITH"
+        ),
+    ),
+    "another database's url": (
+        '[resolvers.x]\nkind = "sql"\nstatement = "SELECT 1"\nurl = "mysql://u:CANARY@h/d"',
+        (
+            "resolvers.x.url: found mysql://…; expected sqlite:///FILE, or postgresql://user:password@host/database,"
+            " percent-encoded"
+        ),
+    ),
+    "no table of a resolver": ('[resolvers.x]\nkind = "table"', "resolvers.x.table: missing; expected a value"),
+    "a table without its key": (
+        '[resolvers.x]\nkind = "table"\ntable = { "1" = { A = "2" } }',
+        "resolvers.x.key: missing; expected the name of the variable that chooses the row",
+    ),
+    "the name of a variable": (
+        '[resolvers.x]\nkind = "table"\ntable = { "*" = { "NUM PEDIDO" = "2" } }',
+        ("resolvers.x.table.*.NUM PEDIDO: found 'NUM PEDIDO'; string should match pattern '^[A-Za-z0-9]{1,15}$'"),
+    ),
+    "the value of a variable": (
+        '[resolvers.x]\nkind = "table"\ntable = { "*" = { PEDIDO = "2 €" } }',
+        "resolvers.x.table.*.PEDIDO: found '2 €'; expected printable characters of ISO-8859-1",
+    ),
+    "a queue where no broker is": (
+        '[resolvers.x]\nkind = "amqp"',
+        (
+            "resolvers.x.url: missing; expected amqp://…, since bus.url is an embedded file,"
+            " which no other program consumes from"
+        ),
+    ),
+    "a query's resolver": (
+        f'{INFOCALLER}queries = {{ "ESTADO PEDIDO" = "orders" }}',
+        ("sources.line-900.queries.ESTADO PEDIDO: found 'orders'; expected the name of a resolver: none is configured"),
+    ),
+    "a fallback that is not there": (
+        '[resolvers.x]\nkind = "table"\ntable = { "*" = {} }\nfallback = "y"',
+        "resolvers.x.fallback: found 'y'; expected the name of a resolver: x",
+    ),
+    "fallbacks in a circle": (
+        "".join(
+            f'[resolvers.{one}]\nkind = "table"\ntable = {{ "*" = {{}} }}\nfallback = "{other}"\n'
+            for one, other in ("xy", "yz", "zy")
+        ),
+        "resolvers.z.fallback: found 'y', which leads back to itself; expected an end: x → y → z",
     ),
     "a missing value": (
         '[sources.x]\nvendor = "infocu5"\naffiliate_id = "1"',
