@@ -196,9 +196,11 @@ def _timeline(events: Sequence[Stored]) -> Table:
     table = Table("time", "received", "kept", "event", "leg", "id")
     for event in events:
         data = _data(event.message)
+        noun, _, verb = event.message.routing_key.split(".")
         leg = data.get("leg") or {}
         who = " ".join(str(leg[part]) for part in ("role", "number", "id") if leg.get(part))
-        noun, _, verb = event.message.routing_key.split(".")
+        if noun == "query":
+            who = f"{data.get('query', '')} → {data.get('result', '')} in {data.get('milliseconds', '?')} ms"
         table.add_row(
             *(event.message.headers["ce-time"], data.get("received_at", ""), timestamp(event.kept_at)),
             *(f"{noun}.{verb}", who, event.message.id),

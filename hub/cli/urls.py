@@ -15,6 +15,9 @@ _FOCALSCOPE: Final = (
     "&DID={{DID}}&Ext={{ResponderAgentExt}}&Agent={{ResponderAgent}}&UserID={{ResponderUserID}}"
     "&UserName={{ResponderUserName}}&Queue={{LastQueueName}}"
 )
+QUERY: Final = "query"
+"""What stands for the event where the URL of Queries is meant."""
+
 EVENTS: Final = ("inicio", "desvio_correcto", "desvio_fallido", "fin")
 
 
@@ -29,10 +32,15 @@ def source_named(settings: Settings, name: str) -> AnySource:
 
 def path(name: str, source: AnySource, event: str | None = None) -> str:
     """The path of a source's callbacks, with its first token. Raises ConfigurationError where it has none."""
+    if event == QUERY:
+        return f"/queries/{name}/{_token(name, source)}"
+    return f"/callbacks/{name}/{_token(name, source)}" + (f"/{event}" if event else "")
+
+
+def _token(name: str, source: AnySource) -> str:
     if not source.tokens:
         raise ConfigurationError(f"sources.{name}.tokens: found none; expected a secret path segment")
-    token = source.tokens[0].get_secret_value()
-    return f"/callbacks/{name}/{token}" + (f"/{event}" if event else "")
+    return source.tokens[0].get_secret_value()
 
 
 def urls(settings: Settings, name: str) -> dict[str, str]:
@@ -42,9 +50,10 @@ def urls(settings: Settings, name: str) -> dict[str, str]:
         case InfocallerSource():
             wanted = [event for event in EVENTS if event in source.events]
             diverted = {event: _DIVERTED if event.startswith("desvio") else "" for event in wanted}
+            query = {QUERY.upper(): f"{base}{path(name, source, QUERY)}"} if source.queries else {}
             return {
                 event.upper(): f"{base}{path(name, source, event)}?{_INFOCALLER}{diverted[event]}" for event in wanted
-            }
+            } | query
         case FocalScopeSource():
             return {"URL adapter": f"{base}{path(name, source)}?{_FOCALSCOPE}"}
         case _:

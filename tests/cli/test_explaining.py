@@ -16,7 +16,9 @@ from hub.ports import Attempt, Bus
 from tests.cli.command import trunkline
 from tests.cli.test_operating import bury, configured, in_a_hub
 from tests.contract.buses import message
-from tests.hub import LINE, Hub, body, fin, until
+from tests.hub import LINE, TOKEN, Hub, body, fin, until
+from tests.queries.support import events
+from tests.queries.vendor import ask, question
 from workers.persistence import QUEUE
 
 UNKNOWN = "5f5f5f5f-0000-4000-8000-000000000000"
@@ -205,3 +207,19 @@ def test_of_a_delivery_that_failed_it_tells_the_attempt_and_of_a_lost_event_that
     said = trunkline("dead", "discard", lost, at=home)
     assert said.status == 1  # it is no dead letter, and off the list all the same
     assert "unaccounted" not in trunkline("explain", lost, at=home).err
+
+
+def test_a_query_stands_in_its_calls_timeline(home: Path) -> None:
+    asked = question("ESTADO PEDIDO", "1", NUMPEDIDO="7")
+
+    async def one_query(hub: Hub) -> None:
+        await hub.infocaller("inicio", body("1"))
+        told = await ask(hub.session, hub.url, asked, token=TOKEN)
+        assert told.result == "1", "nothing is configured for it"
+        await events(hub)
+
+    in_a_hub(home, one_query)
+    said = trunkline("explain", CALL, at=home)
+    assert said.status == 0
+    [line] = [line for line in said.lines if "query.answered" in line]
+    assert "ESTADO PEDIDO → 1 in" in line

@@ -47,6 +47,20 @@ def test_one_events_url_stands_alone_so_that_it_can_be_copied(home: Path, token:
     assert url(home, "line-900", "--bare") == [f"{BASE}/callbacks/line-900/{token}"]
 
 
+def test_a_source_with_queries_has_one_url_more(home: Path) -> None:
+    more = (
+        'queries = { "ESTADO PEDIDO" = "last" }\n[resolvers.last]\nkind = "table"\ntable = { "*" = { PEDIDO = "0" } }\n'
+        '[sources.asking]\nvendor = "infocaller"\ntokens = ["T0KEN"]\nqueries = { "ESTADO PEDIDO" = "last" }\n'
+    )
+    query = f"{BASE}/queries/asking/T0KEN"
+    with edited(home / "trunkline.toml", "[sources.desk]", f"{more}[sources.desk]") as path:
+        for words in ((), ("--event", "query"), ("--event", "query", "--bare")):
+            said = trunkline(
+                *("--config", str(path), "vendor", "url", "asking", *words), at=home, TRUNKLINE_HTTP__PUBLIC_URL=BASE
+            )
+            assert said.lines[-1].split()[-1] == query
+
+
 def test_focalscope_has_one_url_with_its_variables(home: Path) -> None:
     [line] = url(home, "desk")
     assert line.startswith(f"{BASE}/callbacks/desk/")

@@ -64,7 +64,7 @@ def test_the_keys_that_are_said_to_have_no_effect_are_read_by_nobody() -> None:
     rows = [*table(PAGE, "key", "default"), *table(PAGE, "key of a source")]
     idle = {code(row[0])[0].rpartition(".")[2] for row in rows if "not used by this version" in row[-1]}
     idle -= {"url", "country", "allow", "headers", "rules"}  # names that other things have too
-    assert idle >= {"queries", "outbound_url", "dial_url"}
+    assert idle >= {"outbound_url", "dial_url"}
     assert {key for key in idle if re.search(rf"\.{key}\b", source)} == set()
 
 
@@ -78,6 +78,17 @@ def test_every_word_of_the_environment_in_the_page_is_a_key() -> None:
 
 
 # --- health --------------------------------------------------------------------------------------------------------
+
+
+def test_every_key_of_a_resolver_stands_in_the_page_of_queries_with_its_default() -> None:
+    page = document("queries.md")
+    common = {code(key)[0]: _written(default) for key, default, _ in table(page, "key of every resolver")}
+    kinds = {"table", "sql", "http", "amqp"}
+    told = {(kind, key): default for kind in kinds for key, default in common.items()}
+    told |= {(kind, code(key)[0]): _written(default) for key, kind, default, _ in table(page, "key of a resolver")}
+    [union] = SCHEMA["properties"]["resolvers"]["patternProperties"].values()
+    parts = {kind: _resolved({"$ref": ref}) for kind, ref in union["discriminator"]["mapping"].items()}
+    assert told == {(kind, key): _default(part, key) for kind, part in parts.items() for key in part["properties"]}
 
 
 async def test_the_example_of_a_ready_hub_is_its_answer(tmp_path: Path) -> None:

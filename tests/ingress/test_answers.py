@@ -429,7 +429,7 @@ async def test_a_header_that_does_not_end_and_a_body_that_does_not_come_are_give
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hub.door._PATIENCE", 0.2)
-    monkeypatch.setattr("hub.ingress._WHOLE_BODY", 0.2)
+    monkeypatch.setattr("hub.doorstep._WHOLE_BODY", 0.2)
     assert await raw(hub, b"GET /livez HTTP/1.1\r\nHost: ") == b""
     head = f"POST /callbacks/desk/{DESK_TOKEN} HTTP/1.1\r\nHost: hub\r\nContent-Length: 30\r\n\r\nabc"
     assert (await raw(hub, head.encode())).startswith(b"HTTP/1.1 408 ")

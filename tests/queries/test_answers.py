@@ -87,6 +87,16 @@ async def test_a_body_over_1_mib_is_413(tmp_path: Path) -> None:
         assert status == 413
 
 
+async def test_a_body_that_does_not_come_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.doorstep._WHOLE_BODY", 0.1)
+    async with asked(tmp_path, {"orders": ORDERS}) as hub:
+        reader, writer = await asyncio.open_connection("127.0.0.1", hub.process.port)
+        writer.write(f"POST /queries/line-900/{TOKEN} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\napi".encode())
+        line = await asyncio.wait_for(reader.readline(), 20)
+        writer.close()
+    assert line.startswith(b"HTTP/1.1 408")
+
+
 @pytest.mark.parametrize("kind", ["xml", "json"])
 async def test_what_cannot_be_answered_is_told_in_the_vendors_words_and_sets_nothing(tmp_path: Path, kind: str) -> None:
     good = question("ESTADO PEDIDO", NUMPEDIDO="123456789")
