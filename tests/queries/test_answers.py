@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from yarl import URL
 
 from hub.events import identity
@@ -201,7 +201,14 @@ async def test_an_event_says_why_and_never_which_call_where_nobody_has_proved_it
 async def test_one_query_too_many_is_told_so_at_once_and_callbacks_are_not_kept_waiting(
     tmp_path: Path, orders: Service
 ) -> None:
-    orders.answer = orders.for_ever
+    release = asyncio.Event()
+
+    async def held(_: dict[str, Any]) -> web.Response:
+        orders.hanging.set()
+        await release.wait()
+        return await orders.in_order({})
+
+    orders.answer = held
     chosen = settings(tmp_path, {"orders": {"kind": "http", "url": orders.url, "wait": 30}})
     chosen = chosen.model_copy(update={"http": chosen.http.model_copy(update={"queries": 1})})
     async with running(chosen) as hub:
@@ -211,10 +218,9 @@ async def test_one_query_too_many_is_told_so_at_once_and_callbacks_are_not_kept_
         assert (told.result, told.variables, waiting.done()) == (FAILED, {}, False)
         answer = await hub.infocaller("inicio", query="num=123456789&id=1")
         assert (answer.status, waiting.done()) == (200, False)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        [event] = await events(hub)
-        assert event["data"]["outcome"] == "full"
+        release.set()
+        assert (await waiting).result == "0"
+        assert [event["data"]["outcome"] for event in await events(hub, 2)] == ["full", "answered"]
 
 
 @pytest.fixture
