@@ -27,6 +27,7 @@ from aiohttp import web
 from hub import disk_rows, opening
 from hub.bus.hedged import Hedge
 from hub.disk import Disk as Outbox
+from hub.doorstep import Hands
 from hub.errors import NotYet, Permanent, RateLimited
 from hub.events import Event, Message
 from hub.ingress import Ingress
@@ -429,11 +430,12 @@ class IngressMachine(Machine):
         await bus.start()
         hedge = Hedge(bus, outbox, bound=0.25, share=plan.share, only_outbox=plan.only_outbox)
         await hedge.start()
-        door = Ingress(vendors.GATES, hedge, outbox, clock=self.clock)
+        hands = Hands()
+        door = Ingress(vendors.GATES, hedge, outbox, hands=hands, clock=self.clock)
         self.door, self.hedge, self.outbox = door, hedge, outbox
         stop = self._stop = asyncio.Event()
         await stop.wait()
-        await door.drained()
+        await hands.drained()
         self.door = None
         await hedge.close()
         await bus.close()
