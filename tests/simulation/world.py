@@ -718,7 +718,7 @@ def _deterministic(world: World) -> Iterator[None]:
         stack.enter_context(patch("hub.opening.PRAGMAS", pragmas))
         stack.enter_context(patch("hub.witness.fcntl", NO_LOCKS))
         stack.enter_context(patch("hub.disk.uuid4", lambda: UUID(int=names.getrandbits(128))))
-        stack.enter_context(patch("hub.ingress.token_hex", lambda size: names.randbytes(size).hex()))
+        stack.enter_context(patch("hub.doorstep.token_hex", lambda size: names.randbytes(size).hex()))
         stack.enter_context(patch("workers.runner.monotonic", world.loop.time))
         stack.enter_context(patch("workers.persistence.monotonic", world.loop.time))
         stack.enter_context(patch("workers.presence.monotonic", world.loop.time))
