@@ -75,6 +75,14 @@ outgoing_in_flight = Gauge(
     ["lane"],
     multiprocess_mode="livesum",
 )
+poll_lag = Gauge(
+    "trunkline_poll_lag_seconds",
+    "Since the time up to which a vendor's records are on the bus",
+    ["source"],
+    multiprocess_mode="livemostrecent",
+)
+poll_requests = Counter("trunkline_poll_requests", "Windows of records by how asking for them ended", ["source", "end"])
+poll_records = Counter("trunkline_poll_records", "Records that polls brought", ["source", "what"])
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
 recordings = Counter("trunkline_recordings", "Attempts at recordings by what came of them", ["source", "outcome"])
 recording_bytes = Counter("trunkline_recording_bytes", "Audio that was put into custody", ["source"])
