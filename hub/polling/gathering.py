@@ -15,7 +15,7 @@ from hub.ports import Bus, Store
 from hub.ports_polls import Origin, Polled, RecordSource
 
 _TOGETHER: Final = 500  # events in one publish
-_REMEMBERED: Final = 50_000  # ids that we had confirmed of late: the store may not have them yet
+_REMEMBERED: Final = 50_000  # ids that were confirmed, or counted, of late: the store may not have them yet
 _TOLD: Final = 3  # reasons in one line
 _log = structlog.get_logger("poll")
 
@@ -61,7 +61,7 @@ class Gatherer:
         """Without a bus it only counts."""
         self.source = source
         self._store, self._bus, self._clock = store, bus, clock
-        self._confirmed: dict[str, None] = {}
+        self._seen: dict[str, None] = {}
 
     async def gather(self, since: datetime, until: datetime, origin: Origin) -> Count:
         """Everything that the vendor has of a time is durable when this returns.
@@ -102,21 +102,21 @@ class Gatherer:
 
     async def _published(self, events: Sequence[Event]) -> Count:
         """Publishes what the store lacks, and what it is not known to have."""
-        distinct = {event.id: event for event in events if event.id not in self._confirmed}
+        distinct = {event.id: event for event in events if event.id not in self._seen}
         lacking = await self._store.lacks(distinct)
         new = [event for event in distinct.values() if event.id in lacking]
-        if self._bus is not None:
-            for batch in _batches(new):
+        for batch in _batches(new):
+            if self._bus is not None:
                 failpoints.hit("poll.before_publish")
                 await self._bus.publish([to_message(event) for event in batch])
                 failpoints.hit("poll.after_publish")
-                self._remember(batch)
+            self._remember(batch)
         return Count(new=len(new), known=len(events) - len(new))
 
     def _remember(self, events: Sequence[Event]) -> None:
-        self._confirmed.update(dict.fromkeys(event.id for event in events))
-        while len(self._confirmed) > _REMEMBERED:
-            del self._confirmed[next(iter(self._confirmed))]
+        self._seen.update(dict.fromkeys(event.id for event in events))
+        while len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
 
     def _counted(self, count: Count, events: Sequence[Event]) -> None:
         if self._bus is None:
