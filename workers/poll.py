@@ -32,7 +32,7 @@ from hub.ports_polls import PollStore, RecordSource
 from hub.retry import delay, describe
 
 NAME: Final = "poll"
-LEASE: Final = 10.0
+LEASE: Final = 6.0
 """Seconds for which one process is the one who asks; renewed while it does."""
 
 _RENEW: Final = LEASE / 3
