@@ -243,7 +243,16 @@ class Infocu5Source(Source):
     base_url: str = "https://api.infocu5.com/dialer/"
     affiliate_id: str
     affiliate_key: SecretStr
-    poll_seconds: float = Field(default=300, gt=0)
+    poll_seconds: float = Field(default=300, gt=0, description="between two polls")
+    poll_overlap: Seconds = Field(default=600, description="how far before the last poll each one begins")
+    sweep_seconds: float = Field(default=3600, gt=0, description="between two sweeps, which look further back")
+    sweep_overlap: Seconds = Field(default=14400, description="how far: the longest call, and the vendor's delay")
+    poll_window: float = Field(default=3600, ge=1, description="of calls asked for in one request, at most")
+    inbound_number: Literal["from", "to"] = Field(default="from", description="which side callNumberInbound is")
+    leads: Literal["xml", "json"] = Field(default="xml", description="how addLeads is posted")
+    paths: dict[str, str] = Field(default_factory=dict, description="an operation's own URL or path, by its name")
+    rate: float = Field(default=5, gt=0, description="requests a second")
+    timeout: float = Field(default=60, gt=0, description="until an answer begins")
     country: Country = "US"
 
 

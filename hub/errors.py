@@ -161,6 +161,10 @@ class Forbidden(Permanent):
     """We do not go there: an address, port or scheme that outgoing requests may not have. Nothing was sent."""
 
 
+class TooMuch(Permanent):
+    """The answer is longer than anybody reads: ask for less at a time."""
+
+
 # --- custody ---------------------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,8 @@ POINTS: Final = (
     "rec.after_rename",  # it is in its place, without its manifest
     "rec.before_commit",  # its manifest is there, and the store does not know
     "rec.after_commit",  # stored and told, the temporary file still there
+    "poll.before_publish",  # records are here, nothing is on the bus
+    "poll.after_publish",  # on the bus, and the watermark stands where it was
 )
 """Every place there is."""
 

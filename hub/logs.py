@@ -14,7 +14,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 _SECRET_KEYS: Final = re.compile(
-    r"token|password|secret|authorization|signature|firma|affiliate_?key|cookie", re.IGNORECASE
+    r"token|password|secret|authorization|signature|firma|affiliate_?key|cookie|lead_?cc_?number", re.IGNORECASE
 )
 # Not inside an id, a time, an address or a decimal: what stands beside a telephone number is no letter and no dash.
 _NUMBER: Final = re.compile(r"(?<![\w-])(?<!\d[.:])(\+?)(\d{7,15})(?![\w-])(?![.:]\d)")
@@ -22,7 +22,8 @@ _GROUPED: Final = re.compile(r"\+\d[\d ().-]{5,18}\d")
 _USERINFO: Final = re.compile(r"(\w+://)[^/\s]*@")
 _CREDENTIALS: Final = re.compile(r"\b(bearer|basic)\s+[^\s'\",]+", re.IGNORECASE)
 _ASSIGNED: Final = re.compile(
-    r"((?:token|password|secret|signature|firma|affiliate_?key)\w*[\"']?\s*[:=]\s*[\"']?)[^\s\"'&,;{}\[\]]+",
+    r"((?:token|password|secret|signature|firma|affiliate_?key|lead_?cc_?number)\w*[\"']?\s*[:=]\s*[\"']?)"
+    r"[^\s\"'&,;{}\[\]]+",
     re.IGNORECASE,
 )
 _HEADER: Final = re.compile(r"((?:authorization|cookie)[\"']?\s*[:=]\s*[\"']?)[^\"'\r\n]+", re.IGNORECASE)

@@ -93,6 +93,14 @@ resolver_seconds = Histogram(
     ["resolver"],
     buckets=(0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 )
+poll_lag = Gauge(
+    "trunkline_poll_lag_seconds",
+    "Since the time up to which a vendor's records are on the bus",
+    ["source"],
+    multiprocess_mode="livemostrecent",
+)
+poll_requests = Counter("trunkline_poll_requests", "Windows of records by how asking for them ended", ["source", "end"])
+poll_records = Counter("trunkline_poll_records", "Records that polls brought", ["source", "what"])
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
 recordings = Counter("trunkline_recordings", "Attempts at recordings by what came of them", ["source", "outcome"])
 recording_bytes = Counter("trunkline_recording_bytes", "Audio that was put into custody", ["source"])

@@ -8,17 +8,28 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hub.calls import PROMISED, Timing
-from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
+from hub.config import AnySource, FocalScopeSource, InfocallerSource, Infocu5Source, Settings
 from hub.custody import Custody
 from hub.disk import Disk
+from hub.errors import ConfigurationError
 from hub.operating.replay import Target
+from hub.polling.windows import Stream
 from hub.ports import Bus, QueueSpec, Vendor
+from hub.ports_polls import PollStore, RecordSource
 from hub.ports_recordings import RecordingStore
-from workers import persistence, recordings
-from workers.runner import Service
+from hub.vendors.operations import Desk
+from workers import persistence, poll, recordings
+from workers.runner import Service, Timed
+
+if TYPE_CHECKING:  # it brings aiohttp along
+    from hub.outgoing import Lane, Outgoing
+
+
+class EveryStore(RecordingStore, PollStore, Protocol):
+    """All the verbs that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,19 @@ WORKERS: Final[dict[str, Kind]] = {
 }
 """Every worker by its name: a new one is one file and one line here."""
 
+
+def _poller(settings: Settings, store: PollStore, bus: Bus) -> Timed:
+    return poll.Poller(store, bus, lambda: _pollings(settings))
+
+
+TIMED: Final[dict[str, Callable[[Settings, PollStore, Bus], Timed]]] = {
+    poll.NAME: _poller,
+}
+"""Every role without a queue by its name: what it does because it is time."""
+
+ROLES: Final = (*WORKERS, *TIMED)
+"""What ``trunkline worker`` takes, and ``trunkline up`` runs beside the ingress."""
+
 _VERBS: Final = {"inicio": "started", "desvio_correcto": "answered", "desvio_fallido": "missed", "fin": "ended"}
 
 
@@ -66,7 +90,7 @@ def make_bus(settings: Settings, on_stuck: Callable[[str], None] | None = None) 
     return RabbitBus(urls, on_stuck=on_stuck)
 
 
-def make_store(settings: Settings) -> RecordingStore:
+def make_store(settings: Settings) -> EveryStore:
     """The store that ``store.url`` names."""
     from hub.store.sql import SqlStore
 
@@ -132,6 +156,100 @@ def make_decoders(settings: Settings) -> dict[str, Vendor]:
     return {name: decoder for name, decoder in made.items() if decoder is not None}
 
 
+# --- what is asked of vendors ----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def asking(settings: Settings) -> AsyncIterator["Outgoing"]:
+    """The outgoing side, for as long as somebody asks."""
+    from hub.outgoing import Outgoing
+
+    outgoing = Outgoing(settings.egress.allow)
+    await outgoing.start()
+    try:
+        yield outgoing
+    finally:
+        await outgoing.close()
+
+
+def _lane(name: str, source: Infocu5Source, outgoing: "Outgoing") -> "Lane":
+    concurrency = 2  # a poll, and whoever asks beside it
+    return outgoing.lane(f"{source.vendor}.{name}", rate=source.rate, concurrency=concurrency, timeout=source.timeout)
+
+
+def _infocu5(name: str, source: Infocu5Source, outgoing: "Outgoing") -> Desk[Any]:
+    from hub.vendors.infocu5.client import Client
+    from hub.vendors.infocu5.operations import OPERATIONS
+
+    client = Client(
+        _lane(name, source, outgoing),
+        base_url=source.base_url,
+        affiliate_id=source.affiliate_id,
+        affiliate_key=source.affiliate_key.get_secret_value(),
+        paths=source.paths,
+        leads_as=source.leads,
+        timeout=source.timeout,
+    )
+    return Desk(client, OPERATIONS)
+
+
+CLIENTS: Final[dict[str, Callable[[str, Any, "Outgoing"], Desk[Any]]]] = {
+    "infocu5": _infocu5,
+}
+"""Who can be asked for something, by vendor: a client and the table of its operations. A new one is a line here."""
+
+
+def make_client(name: str, source: AnySource, outgoing: "Outgoing") -> Desk[Any]:
+    """A source's client. Raises ConfigurationError where its vendor has none."""
+    make = CLIENTS.get(source.vendor)
+    if make is None:
+        raise ConfigurationError(f"sources.{name}: nothing can be asked of its vendor; expected {', '.join(CLIENTS)}")
+    return make(name, source, outgoing)
+
+
+def _infocu5_records(name: str, source: Infocu5Source, outgoing: "Outgoing") -> RecordSource:
+    from hub.vendors.infocu5.polling import Infocu5Records
+    from hub.vendors.infocu5.records import Reader
+
+    reader = Reader(source=name, country=source.country, inbound_is=source.inbound_number)
+    return Infocu5Records(name, _infocu5(name, source, outgoing).client, reader)
+
+
+RECORDS: Final[dict[str, Callable[[str, Any, "Outgoing"], RecordSource]]] = {
+    "infocu5": _infocu5_records,
+}
+"""Who has records of finished calls, by vendor."""
+
+
+def make_records(name: str, source: AnySource, outgoing: "Outgoing") -> RecordSource:
+    """A source's records. Raises ConfigurationError where its vendor has none."""
+    make = RECORDS.get(source.vendor)
+    if make is None:
+        raise ConfigurationError(f"sources.{name}: its vendor has no records to ask for; expected {', '.join(RECORDS)}")
+    return make(name, source, outgoing)
+
+
+@asynccontextmanager
+async def _pollings(settings: Settings) -> AsyncIterator[list[poll.Polling]]:
+    """Every source that is polled, ready to be asked."""
+    polled = {name: source for name, source in settings.sources.items() if isinstance(source, Infocu5Source)}
+    async with asking(settings) as outgoing:
+        yield [
+            poll.Polling(
+                make_records(name, source, outgoing),
+                (
+                    Stream(f"poll/{name}", source.poll_seconds, source.poll_overlap),
+                    Stream(f"sweep/{name}", source.sweep_seconds, source.sweep_overlap),
+                ),
+                source.poll_window,
+            )
+            for name, source in polled.items()
+        ]
+
+
+# --- queues ----------------------------------------------------------------------------------------------------------
+
+
 def queues(settings: Settings) -> list[QueueSpec]:
     """The queue of every worker, whether it runs here or elsewhere."""
     return [kind.queue(settings) for kind in WORKERS.values()]
@@ -162,7 +280,7 @@ def _expected(source: AnySource) -> frozenset[str]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[RecordingStore]:
+async def opened(settings: Settings) -> AsyncIterator[EveryStore]:
     """The store alone, for a command that reads."""
     store = make_store(settings)
     await store.start()

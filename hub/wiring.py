@@ -29,6 +29,8 @@ from hub.operating.replay import Replay
 from hub.operators import DeadLetterRoutes, QuarantineRoutes, ReplayRoutes
 from hub.outgoing import Outgoing, Tempo
 from hub.parts import (
+    ROLES,
+    TIMED,
     WORKERS,
     make_bus,
     make_custody,
@@ -46,7 +48,7 @@ from hub.resolvers.desk import Desk
 from hub.resolvers.guarded import PROBE_EVERY
 from hub.store.upgrade import pending, upgrade
 from hub.vendors.infocaller.queries import Interactive
-from workers.runner import Service
+from workers.runner import Service, Timed
 
 _SAME_WISH: Final = 1.0
 _UPGRADE_AGAIN: Final = 2.0
@@ -102,14 +104,15 @@ class Process:
             ConfigurationError: a worker's name is unknown, or failpoints are armed outside of tests.
         """
         failpoints.arm(os.environ)
-        unknown = [name for name in workers if name not in WORKERS]
+        unknown = [name for name in workers if name not in ROLES]
         if unknown:
-            raise ConfigurationError(f"worker: found {unknown[0]!r}; expected one of {', '.join(WORKERS)}")
+            raise ConfigurationError(f"worker: found {unknown[0]!r}; expected one of {', '.join(ROLES)}")
         self.settings = settings
         self.bus = make_bus(settings, self._stuck)
         self.store = make_store(settings)
         self.disk = make_disk(settings) if ingress else None
-        self.workers = [WORKERS[name].make(settings, self.store, self.bus) for name in workers]
+        self.workers = [WORKERS[name].make(settings, self.store, self.bus) for name in workers if name in WORKERS]
+        self.timed = [TIMED[name](settings, self.store, self.bus) for name in workers if name in TIMED]
         self.audit = ledger.Audit(self.store, self.bus, self.disk)
         self.port = 0
         self._stopping = asyncio.Event()
@@ -144,9 +147,8 @@ class Process:
                 if ready is not None:
                     ready()
                 prefork.tell_ready()
-                _log.info(
-                    "process.ready", port=self.port, workers=[worker.runner.worker.name for worker in self.workers]
-                )
+                roles = [*(worker.runner.worker.name for worker in self.workers), *(role.name for role in self.timed)]
+                _log.info("process.ready", port=self.port, workers=roles)
                 await self._stopping.wait()
                 _log.info("process.draining")
         if self._crashed is not None:
@@ -188,10 +190,14 @@ class Process:
 
     async def _work(self, stack: AsyncExitStack) -> None:
         for worker in self.workers:
-            task = asyncio.create_task(self._run_worker(worker), name=worker.runner.worker.name)
+            name = worker.runner.worker.name
+            task = asyncio.create_task(self._run_worker(name, worker), name=name)
             stack.push_async_callback(_stopped, task, worker)
+        for role in self.timed:
+            task = asyncio.create_task(self._run_worker(role.name, role), name=role.name)
+            stack.push_async_callback(_stopped, task, role)
 
-    async def _run_worker(self, worker: Service) -> None:
+    async def _run_worker(self, name: str, worker: Service | Timed) -> None:
         try:
             await self._schema()
             await worker.run()
@@ -199,7 +205,7 @@ class Process:
             raise
         except BaseException as error:  # noqa: BLE001
             # A worker that ended by a defect must not leave a process that looks alive: a supervisor starts it anew.
-            _log.critical("process.worker_crashed", worker=worker.runner.worker.name, error=repr(error))
+            _log.critical("process.worker_crashed", worker=name, error=repr(error))
             self._crashed = error
             self.stop()
 
@@ -314,18 +320,30 @@ class Process:
         for worker in self.workers:
             consuming = worker.runner.registered
             parts[worker.runner.worker.name] = Part("ok" if consuming else "down", "" if consuming else "not consuming")
+        for role in self.timed:
+            parts[role.name] = _timed(role)
         return parts
 
     def _ready(self, parts: Mapping[str, Part]) -> bool:
         """An ingress accepts while the bus or the outbox does; a worker works while its consumer is registered."""
         if self.disk is not None:
             return "ok" in (parts["bus"].state, parts["outbox"].state)
-        return all(parts[worker.runner.worker.name].state == "ok" for worker in self.workers)
+        consuming = all(parts[worker.runner.worker.name].state == "ok" for worker in self.workers)
+        return consuming and all(parts[role.name].state != "down" for role in self.timed)
 
 
-async def _stopped(task: "asyncio.Task[None]", worker: Service) -> None:
+def _timed(role: Timed) -> Part:
+    """A vendor that does not answer is no reason to take the process out of service: it is asked again."""
+    if not role.started:
+        return Part("down", "not started")
+    troubles = "; ".join(f"{name}: {why}" for name, why in role.troubles().items())
+    return Part("degraded" if troubles else "ok", troubles)
+
+
+async def _stopped(task: "asyncio.Task[None]", worker: Service | Timed) -> None:
     worker.stop()
-    if not worker.runner.started:
+    started = worker.started if isinstance(worker, Timed) else worker.runner.started
+    if not started:
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
 from hub.config import Settings
-from hub.parts import WORKERS
+from hub.parts import ROLES
 from hub.wiring import Process
 
 T = TypeVar("T")
@@ -139,9 +139,7 @@ async def until(look: Callable[[], Awaitable[T | None]], within: float = 40.0) -
 
 
 @asynccontextmanager
-async def running(
-    settings: Settings, *, ingress: bool = True, workers: tuple[str, ...] = tuple(WORKERS)
-) -> AsyncIterator[Hub]:
+async def running(settings: Settings, *, ingress: bool = True, workers: tuple[str, ...] = ROLES) -> AsyncIterator[Hub]:
     """A hub from its start to its drain."""
     process = Process(settings, ingress=ingress, workers=workers)
     ready = asyncio.Event()

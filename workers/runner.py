@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
@@ -86,6 +86,33 @@ class Service(Protocol):
     @property
     def process(self) -> str | None:
         """The name by which it tells the others what it has in hand; None where it tells nothing."""
+        ...
+
+    async def run(self) -> None:
+        """Works until ``stop``."""
+        ...
+
+    def stop(self) -> None:
+        """Asks ``run`` to finish what is in hand, and return."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A role without a queue: what it does, it does because it is time."""
+
+    @property
+    def name(self) -> str:
+        """As ``trunkline worker`` takes it."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether ``run`` has begun."""
+        ...
+
+    def troubles(self) -> Mapping[str, str]:
+        """What does not work at the moment and is tried again, by source, one line each."""
         ...
 
     async def run(self) -> None:

@@ -24,6 +24,11 @@ def received_at(event: Event) -> datetime:
     return moment(received(event))
 
 
+def asked_for(event: Event) -> bool:
+    """Whether we asked the vendor for this, instead of being told: a record that comes again is no repetition."""
+    return event.data.get("origin") in ("poll", "backfill")
+
+
 def same_number(one: str, other: str) -> bool:
     """Whether two spellings are one telephone number: equal, or equal in their last nine digits."""
     if one == other:
@@ -83,7 +88,7 @@ class Facts:
     @property
     def polled(self) -> bool:
         """Whether a vendor's own record of the finished call is among the events."""
-        return any(event.data.get("origin") in ("poll", "backfill") for event in self.calls)
+        return any(map(asked_for, self.calls))
 
     @property
     def dialled(self) -> bool:

@@ -37,6 +37,9 @@ class _Commands(LazyGroup):
             "Check the configuration, broker, database, bindings and disk: one line each; exit 1 if any is bad.",
         ),
         "replay": Elsewhere("hub.cli.replay:replay", "Publish kept events again for one worker or queue."),
+        "backfill": Elsewhere(
+            "hub.cli.backfilling:backfill", "Ask a vendor that has records but no callbacks for those of a time."
+        ),
         "dead": Elsewhere("hub.cli.dead:app", "What workers gave up, kept with its reason."),
         "quarantine": Elsewhere("hub.cli.quarantine:app", "Requests with the right token that could not be used."),
         "outbox": Elsewhere("hub.cli.outbox:app", "What was set aside on the ingress's own disk, and damaged files."),

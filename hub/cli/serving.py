@@ -10,7 +10,7 @@ from hub.cli.configuration import write
 from hub.cli.shared import base_url, run, state
 from hub.cli.urls import callback_urls
 from hub.config import FILE, Settings, find
-from hub.parts import WORKERS
+from hub.parts import ROLES
 from hub.wiring import Process
 
 
@@ -22,7 +22,7 @@ def up(context: typer.Context) -> None:
     elif options.config is None and find() is None:
         write(Path(FILE))
     settings = options.settings()
-    process = Process(settings, ingress=True, workers=list(WORKERS))
+    process = Process(settings, ingress=True, workers=list(ROLES))
     run(process.run(listener=prefork.inherited(), ready=lambda: _announce(settings)), fast=True)
 
 
@@ -45,7 +45,7 @@ def ingress(
 
 def worker(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"One or more of: {', '.join(WORKERS)}.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"One or more of: {', '.join(ROLES)}.")],
 ) -> None:
     """Run workers without an HTTP door; health and metrics where [worker] port is set."""
     settings = state(context).settings()

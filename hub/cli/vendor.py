@@ -20,6 +20,9 @@ from hub.ports import Callback
 class _Commands(LazyGroup):
     elsewhere: ClassVar = {
         "test": Elsewhere("hub.cli.sampling:send", "Send one signed sample over real HTTP and print the answer."),
+        "call": Elsewhere(
+            "hub.cli.calling:call", "Call an operation of a vendor's client by its name, and print the answer as JSON."
+        ),
     }
 
 

@@ -16,11 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.ports import Attempt, Held, Presence, Suspect, SuspectState, Totals
 from hub.store.batches import batch, insert_new, settled
-from hub.store.tables import attempts, calls, checkpoint, events, leases, outbox, presence, relayed, suspects
+from hub.store.tables import CALLBACK, attempts, calls, checkpoint, events, leases, outbox, presence, relayed, suspects
 
 FORGOTTEN: Final = timedelta(hours=1)
 _AT_ONCE: Final = 100  # rows of relayed ids
-_CALLBACK: Final = events.c.folds & events.c.routing_key.like("call.%")
 
 
 class Books:
@@ -52,7 +51,7 @@ class Books:
         since = select(func.count()).where(events.c.seq > base)
         sums = {
             "events": select(checkpoint.c.events).scalar_subquery() + since.scalar_subquery(),
-            "callbacks": select(checkpoint.c.callbacks).scalar_subquery() + since.where(_CALLBACK).scalar_subquery(),
+            "callbacks": select(checkpoint.c.callbacks).scalar_subquery() + since.where(CALLBACK).scalar_subquery(),
             "repeats": select(func.coalesce(func.sum(calls.c.repeats), 0)).where(calls.c.repeats > 0).scalar_subquery(),
             "outbox": select(func.count()).select_from(outbox).scalar_subquery(),
         }
@@ -71,7 +70,7 @@ class Books:
             if first is not None and first > before.upto + limit:
                 await connection.execute(update(checkpoint).values(upto=first - 1))
             return 0
-        counted = select(func.count(), func.count().filter(_CALLBACK)).where(
+        counted = select(func.count(), func.count().filter(CALLBACK)).where(
             events.c.seq > before.upto, events.c.seq <= upto
         )
         number, callbacks = (await connection.execute(counted)).one()

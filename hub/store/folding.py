@@ -15,7 +15,7 @@ from sqlalchemy import Column, Table, delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.calls import Folded, Timing, applies, fold, key, reused
-from hub.calls.facts import received, received_at
+from hub.calls.facts import asked_for, received, received_at
 from hub.events import Event
 from hub.ports import Applied
 from hub.store.batches import allot, batch, insert_new
@@ -217,7 +217,7 @@ def _repeats(given: Sequence[Event], touched: Mapping[str, Touched]) -> dict[tup
     return {
         (event.id, received(event)): key(event)
         for event in given
-        if event.id in first and received(event) != received(first[event.id])
+        if event.id in first and received(event) != received(first[event.id]) and not asked_for(event)
     }
 
 

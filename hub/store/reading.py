@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.ports import CallFilter, Page
 from hub.store.batches import settled
 from hub.store.rows import event_item, searchable
-from hub.store.tables import EPOCH, MICROSECOND, Moment, call_numbers, calls, events, microseconds, outbox
+from hub.store.tables import CALLBACK, EPOCH, MICROSECOND, Moment, call_numbers, calls, events, microseconds, outbox
 
 NOTHING: Final = Page([], None)
 LARGEST: Final = 2**63 - 1
@@ -82,7 +82,7 @@ async def counts(connection: AsyncConnection) -> dict[str, int]:
         "sealed": select(func.count()).where(calls.c.sealed_at.is_not(None)),
         "outbox": select(func.count()).select_from(outbox),
         "repeats": select(func.coalesce(func.sum(calls.c.repeats), 0)),
-        "callbacks": select(func.count()).where(events.c.folds, events.c.routing_key.like("call.%")),
+        "callbacks": select(func.count()).where(CALLBACK),
         "derived": select(func.count()).where(events.c.routing_key.like("call.%sealed")),
         "seals": select(func.count()).where(events.c.routing_key.like("call.%.sealed")),
     }

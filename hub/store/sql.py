@@ -33,6 +33,7 @@ from hub.store.books import Books
 from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
+from hub.store.polls import PollBook
 from hub.store.recordings_verbs import SqlRecordings
 from hub.store.rows import message_of
 from hub.store.tables import outbox, relayed
@@ -44,6 +45,9 @@ PROBE: Final = 5  # seconds that ping() waits
 
 class SqlStore:
     """``hub.ports.Store`` over PostgreSQL or one SQLite file.
+
+    Attributes:
+        polls: how far each stream of polled records has come.
 
     Args:
         url: as configured: ``sqlite:///data/store.db``, ``postgresql://…``.
@@ -62,6 +66,7 @@ class SqlStore:
         self._books = Books(engine.dialect.name)
         self.recordings = SqlRecordings(self._transactions, engine.dialect.name)
         self._workloads = {RECORDINGS: self.recordings.workload}
+        self.polls = PollBook(self._transactions, engine.dialect.name)
 
     async def start(self) -> None:
         """Makes a SQLite file, for its owner's eyes alone; nothing is connected before it is needed.

@@ -79,6 +79,9 @@ events: Final = Table(
     sqlite_autoincrement=True,
 )
 
+# What a vendor told us by itself. INFOCU5's records are asked for: nobody was answered 200 for them.
+CALLBACK: Final = events.c.folds & events.c.routing_key.like("call.%") & events.c.routing_key.not_like("call.infocu5.%")
+
 # One row a call; `record` is the text that readers get, byte for byte.
 calls: Final = Table(
     "calls",
@@ -225,5 +228,15 @@ leases: Final = Table(
     Column("name", Name, primary_key=True),
     Column("holder", Name, nullable=False),
     Column("until", Moment, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How far each stream of records that we ask a vendor for has come. See `hub.ports_polls`.
+polls: Final = Table(
+    "polls",
+    metadata,
+    Column("stream", Name, primary_key=True),
+    Column("upto", Moment, nullable=False),
+    Column("moved_at", Moment, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -42,9 +42,21 @@ async def test_totals_are_the_counts_wherever_the_checkpoint_stands(store: SqlSt
     later = started(1)
     later.data["received_at"] = "2026-11-20T13:00:00.000Z"
     await store.apply([later, polled(1), *whole_call(2)], NOON)
-    assert await store.totals() == Totals(events=11, callbacks=9, repeats=1, outbox=1)
+    assert await store.totals() == Totals(events=11, callbacks=8, repeats=1, outbox=1)
     counts = await store.counts()
-    assert (counts["events"], counts["callbacks"], counts["repeats"], counts["outbox"]) == (11, 9, 1, 1)
+    assert (counts["events"], counts["callbacks"], counts["repeats"], counts["outbox"]) == (11, 8, 1, 1)
+
+
+async def test_a_record_that_we_asked_for_is_no_callback_and_again_no_repetition(store: SqlStore) -> None:
+    again = polled(1)
+    again.data["received_at"] = "2026-11-20T13:00:00.000Z"
+    await store.apply([polled(1)], NOON)
+    await store.apply([again], NOON)
+    for _ in range(2):
+        assert await store.totals() == Totals(events=1, callbacks=0, repeats=0, outbox=1)
+        await store.checkpoint()
+    counts = await store.counts()
+    assert (counts["events"], counts["callbacks"], counts["repeats"]) == (1, 0, 0)
 
 
 async def test_a_checkpoint_goes_on_in_steps_over_gaps_and_counts_nothing_twice(store: SqlStore) -> None:

@@ -26,10 +26,12 @@ from hub.events import REPLAY, Event, moment, to_message
 from hub.ports import Callback, Vendor
 from hub.vendors.focalscope.callbacks import VERBS as FOCALSCOPE_VERBS, FocalScope
 from hub.vendors.infocaller.callbacks import VERBS as INFOCALLER_VERBS, Infocaller
+from hub.vendors.infocu5.records import Reader, Record
 from tests.bus.broker import insist
 from tests.docs.reading import blocks, code, document, table
 from tests.hub import ADMIN, TOKEN, Hub, body, configuration, fin, running, until
 from tests.vendors.focalscope.support import SAMPLES
+from tests.vendors.infocu5.samples import CALL
 from workers.persistence import QUEUE
 
 DOC: Final = document("events.md")
@@ -38,6 +40,7 @@ VENDORS: Final[dict[str, Vendor]] = {
     "desk": FocalScope(source="desk"),
 }
 ENDED_ONLY: Final = ("CallSeconds", "StartDate", "EndDate", "CostRX", "CostTX")
+READER: Final = Reader(source="focu5")
 SEALED_AT: Final = moment("2022-01-01T09:00:47.960Z")
 WITHIN: Final = 30.0
 
@@ -142,6 +145,7 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     made |= {f"call.focalscope.{verb}" for verb in FOCALSCOPE_VERBS.values()}
     for vendor in ("infocaller", "focalscope"):
         made |= {f"call.{vendor}.sealed", f"call.{vendor}.resealed", f"callback.{vendor}.quarantined"}
+    made |= {f"call.infocu5.{verb}" for verb in ("ended", "sealed", "resealed")}
     assert named == made
 
 
@@ -157,12 +161,13 @@ def test_every_field_of_an_event_and_of_a_record_is_described() -> None:
         the_hangup(),
         decoded(f"{requests()[2]}&{longer}", "2026-11-20T09:15:31Z"),
         decoded(requests()[0], "2026-11-20T09:15:31Z", issued),
+        READER.event(Record("1", CALL), "poll", moment("2026-11-20T09:15:31Z")),
     ]
     assert {name for event in events for name in event.data} == event_fields
     records = [seal(fold([event], PROMISED[event.vendor], Timing()), SEALED_AT) for event in events] + [
         seal(the_call(), SEALED_AT)
     ]
-    reserved = {"campaign", "list", "contact", "dial_id", "times"}
+    reserved = {"dial_id"}
     assert {name for record in records for name in record} | reserved == record_fields
     assert {name for record in records for leg in record["legs"] for name in leg} == leg_fields
 

@@ -14,13 +14,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from hub.config import Calls, FocalScopeSource, InfocallerSource, Settings
+from hub.config import Calls, FocalScopeSource, InfocallerSource, Infocu5Source, Settings
 from hub.parts import make_decoder
 from hub.vendors.focalscope import callbacks as focalscope
 from hub.vendors.infocaller import callbacks as infocaller
 from hub.vendors.infocaller.actions import _MEANINGS, NAMES
 from hub.vendors.infocaller.unknown import _FIELDS
 from hub.vendors.infocaller.variables import EVENT
+from hub.vendors.infocu5 import records
+from hub.vendors.infocu5.codes import BROKEN, EMPTY, REFUSALS, SUCCESS
+from hub.vendors.infocu5.operations import OPERATIONS
 from tests.docs.reading import ROOT, Table, blocks, code, document, headings, table, tables
 
 DOC: Final = document("vendors.md")
@@ -65,7 +68,7 @@ def test_every_fact_has_its_standing_and_a_test() -> None:
 
 
 def test_every_key_that_is_named_can_be_configured() -> None:
-    sources = {*InfocallerSource.model_fields, *FocalScopeSource.model_fields}
+    sources = {*InfocallerSource.model_fields, *FocalScopeSource.model_fields, *Infocu5Source.model_fields}
     assert set(re.findall(r"`sources\.\*\.(\w+)`", DOC)) <= sources
     assert set(re.findall(r"`calls\.(\w+)`", DOC)) == set(Calls.model_fields)
 
@@ -142,6 +145,21 @@ def test_every_parameter_of_focalscope_is_described() -> None:
     told = told_parameters("parameter", "placeholder")
     assert told == parameters("desk")
     assert {name.lower() for name in told} == focalscope._KNOWN
+
+
+def test_every_operation_of_infocu5_is_described_with_its_parameters_and_its_standing() -> None:
+    rows = table(DOC, "operation", "parameters")
+    told = {code(row[0])[0]: (code(row[1]), row[3].partition(":")[0]) for row in rows}
+    assert told == {
+        name: ([one.name for one in operation.parameters], operation.standing) for name, operation in OPERATIONS.items()
+    }
+
+
+def test_every_code_and_every_field_of_infocu5_is_described() -> None:
+    codes = {(row[1].strip("`"), int(row[0])) for row in table(DOC, "response code", "of") if row[0].isdecimal()}
+    assert codes == {*EMPTY, *(("all", number) for number in (SUCCESS, BROKEN, *REFUSALS))}
+    fields = {name for row in table(DOC, "field of a record") for name in code(row[0])}
+    assert fields == records.FIELDS
 
 
 @pytest.mark.parametrize(
