@@ -581,13 +581,14 @@ class WorkerMachine(Machine):
             self.worker = None
 
 
+_DERIVED: Final = ("call.*.sealed", "call.*.resealed", "recording.*.available")  # whatever the store derives
+
+
 class ProbeMachine(WorkerMachine):
     """A worker whose handler fails in every way that a handler can: what the runner and the retry plan make of it."""
 
     async def work(self, bus: SimulatedBus) -> None:
-        worker = Worker(
-            "probe", QueueSpec(PROBE, ("call.*.sealed", "call.*.resealed")), self.handle, batch=3, prefetch=4
-        )
+        worker = Worker("probe", QueueSpec(PROBE, _DERIVED), self.handle, batch=3, prefetch=4)
         self.worker = Runner(worker, bus, clock=self.clock)
         await self.worker.run()
 
