@@ -5,22 +5,27 @@ it says the scheme.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Collection, Iterator
 from string import Formatter
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, SecretStr, ValidationError
+
+from hub.forwarding.wanting import binding
 
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]]*)(:\d{1,5})?")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+]{0,15}://")
 _MAX_PORT: Final = 65535
+_SHORTEST_KEY, _LONGEST_KEY = 24, 64  # bytes
 
 SCHEMA: Final = "the keys in `trunkline config schema`"
 _KINDS: Final = {dict: "a table", list: "a list", tuple: "a list", str: "a string", bool: "a boolean"}
 _LONGEST: Final = 80
+_UNIONS: Final = {"sources": ("vendor", "the name of a vendor"), "destinations": ("kind", "the name of a kind")}
 
 # Where a table or a list belongs, what was found in its place may be the secret that belongs into it.
 _SHAPES: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "tuple_type", "list_type"})
@@ -87,6 +92,38 @@ def _template(template: str) -> tuple[list[str], str]:
     return [name for _, name, _, _ in parts if name is not None], "".join(text for text, _, _, _ in parts)
 
 
+def web_address(url: str) -> str:
+    """An absolute URL for requests, without a slash at its end. Raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not url.isascii() or any(character <= " " for character in url):
+        raise ValueError("expected https://host/path")
+    if parts.username or parts.password:
+        raise ValueError("has a user or a password; expected them in keys of their own")
+    return url if parts.query else url.rstrip("/")
+
+
+def event_pattern(pattern: str) -> str:
+    """The type of an event, or a pattern. Raises ValueError."""
+    binding(pattern)
+    return pattern
+
+
+def webhook_secret(secret: SecretStr) -> SecretStr:
+    """``whsec_`` and base64 of 24 to 64 bytes, as Standard Webhooks has it. Raises ValueError."""
+    prefix, _, text = secret.get_secret_value().partition("_")
+    try:
+        key = b64decode(text + "=" * (-len(text) % 4), validate=True) if prefix == "whsec" else b""
+    except ValueError:
+        key = b""
+    if not _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
+        raise ValueError("expected whsec_ and the base64 of 24 to 64 random bytes")
+    return secret
+
+
 def address(url: Any, schemes: Collection[str]) -> str:
     """The scheme of a server's or a file's URL, one of ``schemes``; the empty string where it is no such URL.
 
@@ -140,9 +177,10 @@ def complaint(error: ValidationError, secret: Collection[str]) -> str:
         return f"{place}: missing; expected a value"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         context = first.get("ctx", {})
+        what, means = _UNIONS.get(str(steps[0]), ("vendor", "the name of a vendor"))
         if "tag" not in context:
-            return f"{place}.vendor: missing; expected the name of a vendor"
-        return f"{place}.vendor: found {context['tag']!r}; expected one of {context['expected_tags']}"
+            return f"{place}.{what}: missing; expected {means}"
+        return f"{place}.{what}: found {context['tag']!r}; expected one of {context['expected_tags']}"
     if kind in _SAID:
         message = f"expected {_SAID[kind]}"
     hidden = kind in _SHAPES or any(step in secret for step in steps)
@@ -151,9 +189,9 @@ def complaint(error: ValidationError, secret: Collection[str]) -> str:
 
 def _place(steps: list[int | str]) -> str:
     """``sources.NAME.lines``: pydantic names the branch of the union as a step, TOML does not."""
-    vendor = 2
-    union = steps[:1] == ["sources"] and len(steps) > vendor
-    return ".".join(str(step) for n, step in enumerate(steps) if not (union and n == vendor))
+    branch = 2
+    union = steps[:1] and steps[0] in _UNIONS and len(steps) > branch
+    return ".".join(str(step) for n, step in enumerate(steps) if not (union and n == branch))
 
 
 def _shown(found: Any) -> str:

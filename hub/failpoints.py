@@ -35,6 +35,14 @@ POINTS: Final = (
     "rec.after_rename",  # it is in its place, without its manifest
     "rec.before_commit",  # its manifest is there, and the store does not know
     "rec.after_commit",  # stored and told, the temporary file still there
+    "crm.after_take",  # written down what a destination is owed, not acknowledged
+    "crm.before_intent",  # looked for and not found there; nobody knows yet that it is to be made
+    "crm.after_intent",  # it is known, and not sent
+    "crm.before_request",  # about to be sent, whatever it is
+    "crm.after_response",  # answered, and nothing of it is kept
+    "crm.after_effect",  # the outcome is kept
+    "crm.before_bury",  # given up, and not a dead letter yet
+    "crm.after_bury",  # a dead letter, and still given up
 )
 """Every place there is."""
 

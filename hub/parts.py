@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from hub.calls import PROMISED, Timing
 from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
@@ -16,9 +16,15 @@ from hub.custody import Custody
 from hub.disk import Disk
 from hub.operating.replay import Target
 from hub.ports import Bus, QueueSpec, Vendor
+from hub.ports_forwarding import ForwardingStore
 from hub.ports_recordings import RecordingStore
 from workers import persistence, recordings
+from workers.crm import service as crm
 from workers.runner import Service
+
+
+class Keeping(ForwardingStore, RecordingStore, Protocol):
+    """A store that keeps all that the workers want kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Kind:
     """
 
     queue: Callable[[Settings], QueueSpec]
-    make: Callable[[Settings, RecordingStore, Bus], Service]
+    make: Callable[[Settings, Keeping, Bus], Service]
     repeatable: bool = True
 
 
@@ -44,6 +50,7 @@ def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
 
 WORKERS: Final[dict[str, Kind]] = {
     persistence.NAME: Kind(lambda _: persistence.QUEUE, lambda _, store, bus: persistence.Persistence(store, bus)),
+    crm.NAME: Kind(crm.queue, crm.Forwarder, repeatable=False),
     recordings.NAME: Kind(
         lambda _: recordings.QUEUE,
         _recordings,
@@ -66,7 +73,7 @@ def make_bus(settings: Settings, on_stuck: Callable[[str], None] | None = None) 
     return RabbitBus(urls, on_stuck=on_stuck)
 
 
-def make_store(settings: Settings) -> RecordingStore:
+def make_store(settings: Settings) -> Keeping:
     """The store that ``store.url`` names."""
     from hub.store.sql import SqlStore
 
@@ -162,7 +169,7 @@ def _expected(source: AnySource) -> frozenset[str]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[RecordingStore]:
+async def opened(settings: Settings) -> AsyncIterator[Keeping]:
     """The store alone, for a command that reads."""
     store = make_store(settings)
     await store.start()

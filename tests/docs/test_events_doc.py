@@ -30,6 +30,7 @@ from tests.bus.broker import insist
 from tests.docs.reading import blocks, code, document, table
 from tests.hub import ADMIN, TOKEN, Hub, body, configuration, fin, running, until
 from tests.vendors.focalscope.support import SAMPLES
+from workers.crm.kinds import KINDS
 from workers.persistence import QUEUE
 
 DOC: Final = document("events.md")
@@ -142,6 +143,8 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     made |= {f"call.focalscope.{verb}" for verb in FOCALSCOPE_VERBS.values()}
     for vendor in ("infocaller", "focalscope"):
         made |= {f"call.{vendor}.sealed", f"call.{vendor}.resealed", f"callback.{vendor}.quarantined"}
+    verbs = ("opened", "closed", "disabled", "enabled")
+    made |= {f"destination.{kind}.{verb}" for kind in KINDS for verb in verbs}
     assert named == made
 
 
