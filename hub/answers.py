@@ -40,9 +40,10 @@ def uuid_of(text: str) -> str:
         return "00000000-0000-0000-0000-000000000000"
 
 
-def page(items: Sequence[bytes], after: str | None) -> web.Response:
-    """A page of JSON texts, with the cursor of the next one."""
-    tail = b',"next":' + orjson.dumps(after or "") + b"}"
+def page(items: Sequence[bytes], after: str | None, **beside: Sequence[bytes]) -> web.Response:
+    """A page of JSON texts, with the cursor of the next one, and other lists beside it."""
+    more = b"".join(b',"%b":[%b]' % (name.encode(), b",".join(texts)) for name, texts in beside.items())
+    tail = b',"next":' + orjson.dumps(after or "") + more + b"}"
     return web.Response(body=b'{"items":[' + b",".join(items) + b"]" + tail, content_type="application/json")
 
 

@@ -5,7 +5,7 @@ take ``?limit=&after=``.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,13 +16,16 @@ from aiohttp import web
 from hub.answers import BadRequest, error, limit_of, page, uuid_of
 from hub.errors import NotDurable, StoreUnavailable
 from hub.events import moment
+from hub.operating.destinations import shown
 from hub.ports import CallFilter, Page, Store
+from hub.ports_forwarding import Tried
 
 _STATES: Final = ("in_progress", "ended")
 _log = structlog.get_logger("api")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Ledger = Callable[[], Awaitable[Mapping[str, Any]]]
+Deliveries = Callable[..., Awaitable[Sequence[Tried]]]
 
 
 class Api:
@@ -34,6 +37,7 @@ class Api:
         token: str | None,
         *,
         ledger: Ledger | None = None,
+        deliveries: Deliveries | None = None,
         more: Mapping[tuple[str, str], Handler] | None = None,
     ) -> None:
         """Composes the API.
@@ -42,11 +46,13 @@ class Api:
             store: where records and events are read.
             token: of the administrator; without one nobody gets in.
             ledger: makes the ledger; None where this process has none.
+            deliveries: the requests to destinations for a call; None where they are not told.
             more: handlers of others by method and path, to stand behind the same token.
         """
         self._store = store
         self._token = token
         self._ledger = ledger
+        self._deliveries = deliveries
         self._more = dict(more or {})
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -112,12 +118,15 @@ class Api:
         return web.Response(body=record, content_type="application/json")
 
     async def timeline(self, request: web.Request) -> web.Response:
-        """``GET /v1/calls/{call_id}/timeline``: the call's events in the order of their keeping."""
+        """``GET /v1/calls/{call_id}/timeline``: the call's events, and what was sent to destinations."""
         call_id = uuid_of(request.match_info["call_id"])
         found = await _paged(self._store.events(limit_of(request.query), request.query.get("after") or None, call_id))
         if not found.items and await self._store.call(call_id) is None:
             return error(404, "no such call")
-        return _page(found)
+        if self._deliveries is None:
+            return _page(found)
+        tries = [orjson.dumps(shown(one)) for one in await self._deliveries(call_id=call_id)]
+        return page(found.items, found.next, deliveries=tries)
 
     async def events(self, request: web.Request) -> web.Response:
         """``GET /v1/events``: every event kept, oldest first."""

@@ -29,15 +29,19 @@ from hub.configured import (
     checked_key,
     complaint,
     disagreement,
+    event_pattern,
     fit_for_a_path,
     one_question,
     readable_by_the_vendor,
     url_template,
     web_address,
+    webhook_secret,
     zone,
 )
 from hub.environment import PREFIX, SecretFiles, Variables, secret_files
 from hub.errors import ConfigurationError
+from hub.forwarding.mapping import Template as FieldTemplate
+from hub.forwarding.wanting import Where
 
 FILE: Final = "trunkline.toml"
 
@@ -53,6 +57,10 @@ Url = Annotated[str, AfterValidator(web_address)]
 QueryName = Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,15}$")]
 VariableValue = Annotated[str, AfterValidator(readable_by_the_vendor)]
+UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="without a slash at its end")]
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z$][A-Za-z0-9_$]{0,99}$")]
+Pattern = Annotated[str, AfterValidator(event_pattern)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(webhook_secret)]
 
 
 class Part(BaseModel):
@@ -334,16 +342,112 @@ AnyResolver = Annotated[TableResolver | SqlResolver | HttpResolver | AmqpResolve
 
 
 class Destination(Part):
-    """A system that calls are forwarded to."""
+    """A system that calls are forwarded to: what every kind has."""
 
-    kind: Literal["webhook", "hubspot", "salesforce", "zoho"]
-    url: str
-    secrets: tuple[SecretStr, ...] = ()
-    events: tuple[str, ...] = ("call.sealed",)
-    where: dict[str, Any] = Field(default_factory=dict)
-    rate: float = Field(default=50, gt=0)
+    url: Url
+    events: tuple[Pattern, ...] = ("call.sealed",)
+    where: dict[str, Any] = Field(default_factory=dict, description="filter over the event's fields")
+    rate: float = Field(default=50, gt=0, description="requests a second")
     concurrency: int = Field(default=10, gt=0)
     timeout: float = Field(default=15, gt=0)
+    keep_days: float = Field(default=30, gt=0, description="for which its requests are kept")
+
+    @field_validator("where")
+    @classmethod
+    def _readable(cls, table: dict[str, Any]) -> dict[str, Any]:
+        Where(table)
+        return table
+
+
+class WebhookDestination(Destination):
+    """Whoever understands Standard Webhooks."""
+
+    kind: Literal["webhook"]
+    secrets: tuple[WebhookSecret, ...] = Field(
+        min_length=1, description="whsec_…; two may live during a rotation, both sign"
+    )
+
+
+class CrmDestination(Destination):
+    """A CRM that keeps a record for each call."""
+
+    events: tuple[Pattern, ...] = ("call.sealed", "call.resealed", "recording.stored")
+    token: SecretStr | None = Field(default=None, description="an access token that does not expire")
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+    token_url: Url | None = Field(default=None, description="where an access token is got for the refresh token")
+    id_field: FieldName
+    mapping: dict[FieldName, Any] = Field(default_factory=dict, description="field = template over the call's record")
+    recording_url: str | None = Field(default=None, description="template over {recording.id} and the call's fields")
+    unknown_number: Literal["none", "create", "skip"] = "none"
+    owner: str | None = Field(default=None, description="id of the user there that calls belong to")
+    settle: Seconds = Field(default=30, description="until a search there shows what was made a moment ago")
+
+    @field_validator("mapping")
+    @classmethod
+    def _templates(cls, mapping: dict[str, Any]) -> dict[str, Any]:
+        for name, text in mapping.items():
+            if not isinstance(text, str | int | float | bool):
+                raise ValueError(f"{name}: expected a template, or a number, or true or false")  # noqa: TRY004
+            try:
+                FieldTemplate(text)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return mapping
+
+    @field_validator("recording_url")
+    @classmethod
+    def _template(cls, text: str | None) -> str | None:
+        if text is not None:
+            FieldTemplate(text)
+        return text
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        parts = ("client_id", "client_secret", "refresh_token", "token_url")
+        given = [name for name in parts if getattr(self, name) is not None]
+        if self.token is None and len(given) < len(parts):
+            lacking = [name for name in parts if name not in given]
+            raise ValueError(
+                f"lacks {', '.join(lacking if given else ('token',))}; expected token, or all of {', '.join(parts)}"
+            )
+        if self.token is not None and given:
+            raise ValueError(f"has both token and {given[0]}; expected one of them")
+        return self
+
+
+class HubSpotDestination(CrmDestination):
+    """HubSpot: an object ``calls`` for each call."""
+
+    kind: Literal["hubspot"]
+    url: Url = "https://api.hubapi.com"
+    path: UrlPath = Field(default="/crm/objects/2026-03", description="or /crm/v3/objects, the older form")
+    id_field: FieldName = Field(default="trunkline_call_id", description="a property of calls that you made for it")
+    association: int = Field(default=194, description="type of a call's association with a contact")
+
+
+class SalesforceDestination(CrmDestination):
+    """Salesforce: a ``Task`` for each call."""
+
+    kind: Literal["salesforce"]
+    path: UrlPath = "/services/data/v62.0"
+    id_field: FieldName = "CallObject"
+    contact: FieldName = Field(default="Contact", description="the object that numbers are looked for in, or Lead")
+
+
+class ZohoDestination(CrmDestination):
+    """Zoho CRM: an entry of the module ``Calls`` for each call."""
+
+    kind: Literal["zoho"]
+    path: UrlPath = "/crm/v8"
+    id_field: FieldName = Field(default="Trunkline_Call_Id", description="a field of Calls that you made for it")
+    contact: FieldName = Field(default="Contacts", description="the module that numbers are looked for in, or Leads")
+
+
+AnyDestination = Annotated[
+    WebhookDestination | HubSpotDestination | SalesforceDestination | ZohoDestination, Field(discriminator="kind")
+]
 
 
 class RespoolRule(Part):
@@ -396,7 +500,7 @@ class Settings(BaseSettings):
     log: Log = Log()
     sources: dict[Name, AnySource] = Field(default_factory=dict)
     resolvers: dict[Name, AnyResolver] = Field(default_factory=dict)
-    destinations: dict[Name, Destination] = Field(default_factory=dict)
+    destinations: dict[Name, AnyDestination] = Field(default_factory=dict)
     respool: Respool = Respool()
     egress: Egress = Egress()
 

@@ -5,6 +5,7 @@ it says the scheme.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Collection, Iterator
 from string import Formatter
 from typing import Any, Final
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 
+from hub.forwarding.wanting import binding
 from hub.questions import printable
 
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
@@ -24,11 +26,16 @@ _COMMENTS: Final = re.compile(r"--[^\n]*|/\*.*?\*/|\s+", re.DOTALL)
 
 DISAGREEMENT: Final = "disagreement"
 """The type of an error between two keys; its message is the whole line."""
+_SHORTEST_KEY, _LONGEST_KEY = 24, 64  # bytes
 
 SCHEMA: Final = "the keys in `trunkline config schema`"
 _KINDS: Final = {dict: "a table", list: "a list", tuple: "a list", str: "a string", bool: "a boolean"}
 _LONGEST: Final = 80
-_UNIONS: Final = {"sources": ("vendor", "the name of a vendor"), "resolvers": ("kind", "the name of a kind")}
+_UNIONS: Final = {
+    "sources": ("vendor", "the name of a vendor"),
+    "resolvers": ("kind", "the name of a kind"),
+    "destinations": ("kind", "the name of a kind"),
+}
 
 # Where a table or a list belongs, what was found in its place may be the secret that belongs into it.
 _SHAPES: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "tuple_type", "list_type"})
@@ -128,6 +135,24 @@ def one_question(statement: str) -> str:
 def disagreement(line: str) -> PydanticCustomError:
     """An error between two keys: the key, what was found, what is expected, in one line."""
     return PydanticCustomError(DISAGREEMENT, "{line}", {"line": line})
+
+
+def event_pattern(pattern: str) -> str:
+    """The type of an event, or a pattern. Raises ValueError."""
+    binding(pattern)
+    return pattern
+
+
+def webhook_secret(secret: SecretStr) -> SecretStr:
+    """``whsec_`` and base64 of 24 to 64 bytes, as Standard Webhooks has it. Raises ValueError."""
+    prefix, _, text = secret.get_secret_value().partition("_")
+    try:
+        key = b64decode(text + "=" * (-len(text) % 4), validate=True) if prefix == "whsec" else b""
+    except ValueError:
+        key = b""
+    if not _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
+        raise ValueError("expected whsec_ and the base64 of 24 to 64 random bytes")
+    return secret
 
 
 def address(url: Any, schemes: Collection[str]) -> str:

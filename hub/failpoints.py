@@ -37,6 +37,14 @@ POINTS: Final = (
     "rec.after_commit",  # stored and told, the temporary file still there
     "poll.before_publish",  # records are here, nothing is on the bus
     "poll.after_publish",  # on the bus, and the watermark stands where it was
+    "crm.after_take",  # written down what a destination is owed, not acknowledged
+    "crm.before_intent",  # looked for and not found there; nobody knows yet that it is to be made
+    "crm.after_intent",  # it is known, and not sent
+    "crm.before_request",  # about to be sent, whatever it is
+    "crm.after_response",  # answered, and nothing of it is kept
+    "crm.after_effect",  # the outcome is kept
+    "crm.before_bury",  # given up, and not a dead letter yet
+    "crm.after_bury",  # a dead letter, and still given up
 )
 """Every place there is."""
 

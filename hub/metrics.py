@@ -50,6 +50,25 @@ unaccounted = Gauge(
     "Accepted events that are neither kept, nor dead, nor in flight",
     multiprocess_mode="livemostrecent",
 )
+crm_tries = Counter("trunkline_crm_tries", "Requests to destinations", ["destination", "step", "outcome"])
+crm_waiting = Gauge(
+    "trunkline_crm_waiting",
+    "Pieces of work that a destination is owed",
+    ["destination"],
+    multiprocess_mode="livemostrecent",  # everybody asks the same store
+)
+crm_oldest_seconds = Gauge(
+    "trunkline_crm_oldest_seconds",
+    "For how long the oldest of them has waited",
+    ["destination"],
+    multiprocess_mode="livemostrecent",
+)
+crm_disabled = Gauge(
+    "trunkline_crm_disabled",
+    "1 while nothing is sent to a destination, since it is gone",
+    ["destination"],
+    multiprocess_mode="livemostrecent",
+)
 outgoing = Counter("trunkline_outgoing", "Requests to other systems by their end", ["lane", "verdict"])
 outgoing_seconds = Histogram(
     "trunkline_outgoing_seconds",

@@ -18,17 +18,19 @@ from hub.errors import ConfigurationError
 from hub.operating.replay import Target
 from hub.polling.windows import Stream
 from hub.ports import Bus, QueueSpec, Vendor
+from hub.ports_forwarding import ForwardingStore
 from hub.ports_polls import PollStore, RecordSource
 from hub.ports_recordings import RecordingStore
 from hub.vendors.operations import Desk
 from workers import persistence, poll, recordings
+from workers.crm import service as crm
 from workers.runner import Service, Timed
 
 if TYPE_CHECKING:  # it brings aiohttp along
     from hub.outgoing import Lane, Outgoing
 
 
-class EveryStore(RecordingStore, PollStore, Protocol):
+class EveryStore(ForwardingStore, RecordingStore, PollStore, Protocol):
     """All the verbs that there are."""
 
 
@@ -43,7 +45,7 @@ class Kind:
     """
 
     queue: Callable[[Settings], QueueSpec]
-    make: Callable[[Settings, RecordingStore, Bus], Service]
+    make: Callable[[Settings, EveryStore, Bus], Service]
     repeatable: bool = True
 
 
@@ -55,6 +57,7 @@ def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
 
 WORKERS: Final[dict[str, Kind]] = {
     persistence.NAME: Kind(lambda _: persistence.QUEUE, lambda _, store, bus: persistence.Persistence(store, bus)),
+    crm.NAME: Kind(crm.queue, crm.Forwarder, repeatable=False),
     recordings.NAME: Kind(
         lambda _: recordings.QUEUE,
         _recordings,

@@ -17,6 +17,7 @@ from hub.api import Api
 from hub.bus.hedged import Hedge
 from hub.config import InfocallerSource, Settings
 from hub.custody.links import Links
+from hub.destinations import DestinationRoutes
 from hub.disk import Disk
 from hub.door import serve
 from hub.doorstep import Hands
@@ -106,7 +107,7 @@ class Process:
         failpoints.arm(os.environ)
         unknown = [name for name in workers if name not in ROLES]
         if unknown:
-            raise ConfigurationError(f"worker: found {unknown[0]!r}; expected one of {', '.join(ROLES)}")
+            raise ConfigurationError(f"worker: found {unknown[0]!r}; expected one of {', '.join(sorted(ROLES))}")
         self.settings = settings
         self.bus = make_bus(settings, self._stuck)
         self.store = make_store(settings)
@@ -295,7 +296,9 @@ class Process:
             self.store,
             token.get_secret_value() if token else None,
             ledger=self.ledger,
-            more=DeadLetterRoutes(letters).routes()
+            deliveries=self.store.forwarding.tries,
+            more=DestinationRoutes(self.settings, self.store.forwarding).routes()
+            | DeadLetterRoutes(letters).routes()
             | QuarantineRoutes(quarantine).routes()
             | ReplayRoutes(replay).routes()
             | audio.routes(),
@@ -304,7 +307,8 @@ class Process:
     async def ledger(self) -> Mapping[str, Any]:
         """The ledger as ``GET /v1/ledger`` shows it."""
         mine = [worker.process for worker in self.workers if worker.process is not None]
-        return await ledger.ledger(self.disk, self.bus, self.store, mine)
+        others = {name: queue for name, queue in worker_queues(self.settings).items() if queue != ledger.QUEUE}
+        return await ledger.ledger(self.disk, self.bus, self.store, mine, others)
 
     # --- health ------------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class _Commands(LazyGroup):
             "hub.cli.backfilling:backfill", "Ask a vendor that has records but no callbacks for those of a time."
         ),
         "dead": Elsewhere("hub.cli.dead:app", "What workers gave up, kept with its reason."),
+        "destinations": Elsewhere("hub.cli.destinations:app", "Where calls are forwarded to: how each is."),
         "quarantine": Elsewhere("hub.cli.quarantine:app", "Requests with the right token that could not be used."),
         "outbox": Elsewhere("hub.cli.outbox:app", "What was set aside on the ingress's own disk, and damaged files."),
         "recordings": Elsewhere("hub.cli.recordings:app", "Audio of calls: an archive's, imported."),

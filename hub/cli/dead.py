@@ -203,4 +203,4 @@ async def _letters(settings: Settings) -> AsyncIterator[DeadLetters]:
 
 def _known(worker: str | None) -> None:
     if worker is not None and worker not in WORKERS:
-        raise ConfigurationError(f"--worker: found {worker!r}; expected one of {', '.join(WORKERS)}")
+        raise ConfigurationError(f"--worker: found {worker!r}; expected one of {', '.join(sorted(WORKERS))}")

@@ -5,8 +5,8 @@ The hub is the one of ``trunkline up``, on files of its own in a temporary direc
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -23,6 +23,12 @@ from hub.config import Settings
 from hub.parts import WORKERS
 from hub.ports import EventFilter
 from hub.simulator.audio import AudioServer
+from hub.simulator.crms.double import Double, served
+from hub.simulator.crms.hubspot import HubSpotDouble
+from hub.simulator.crms.mischief import Mischief
+from hub.simulator.crms.salesforce import SalesforceDouble
+from hub.simulator.crms.webhook import WebhookDouble
+from hub.simulator.crms.zoho import ZohoDouble
 from hub.simulator.driver import Report, bar, play
 from hub.simulator.mutators import Mutations
 from hub.wiring import Process
@@ -31,15 +37,39 @@ CALLS: Final = 600
 SEED: Final = 20
 RATE: Final = 400.0
 MUTATIONS: Final = Mutations(duplicate=0.05, reorder=0.2)
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 90.0
+SECRET: Final = "whsec_ZGVtbyBvZiB0cnVua2xpbmUsIDI0IGJ5dGVz"  # noqa: S105  of the demo's receiver, nobody else's
 
 
-def settings_in(directory: Path, audio: str) -> Settings:
+def doubles() -> dict[str, Double]:
+    """A CRM of each kind, each dropping an answer now and then."""
+    made = {name: Mischief({"drop": 0.01}, seed=SEED) for name in ("webhook", "hubspot", "salesforce", "zoho")}
+    return {
+        "webhook": WebhookDouble(SECRET, mischief=made["webhook"]),
+        "hubspot": HubSpotDouble(token="demo", mischief=made["hubspot"]),  # noqa: S106  the demo's own
+        "salesforce": SalesforceDouble(token="demo", mischief=made["salesforce"]),  # noqa: S106
+        "zoho": ZohoDouble(token="demo", mischief=made["zoho"]),  # noqa: S106
+    }
+
+
+def destinations(crms: Mapping[str, Double]) -> dict[str, dict[str, Any]]:
+    """A destination for each, patient enough for a machine that does everything at once."""
+    common = {"rate": 500, "concurrency": 20, "timeout": 3}
+    webhook = {"kind": "webhook", "url": f"{crms['webhook'].url}/hook", "secrets": [SECRET], **common}
+    return {"webhook": webhook} | {
+        kind: {"kind": kind, "url": double.url, "token": "demo", "settle": 0.5, **common}
+        for kind, double in crms.items()
+        if kind != "webhook"
+    }
+
+
+def settings_in(directory: Path, audio: str, crms: Mapping[str, Double]) -> Settings:
     """A hub for the demo: everything in ``directory``, sealing quick enough to be watched.
 
     Args:
         directory: of its own.
         audio: where the simulated vendor serves recordings.
+        crms: the destinations.
     """
     template = f"{audio}/recordings/{{call_uuid}}.wav"
     sources = {
@@ -56,6 +86,7 @@ def settings_in(directory: Path, audio: str) -> Settings:
             "recordings": {"url": f"file://{directory}/recordings", "rate": 200, "min_free_bytes": 0},
             "egress": {"allow": ["127.0.0.0/8"]},
             "sources": sources,
+            "destinations": destinations(crms),
         }
     )
 
@@ -72,10 +103,15 @@ async def vendor_of_audio() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def demonstrate(directory: Path, progress: Progress) -> tuple[Report, dict[str, int], dict[str, Any]]:
-    """Plays the simulation until every call is sealed and its audio stored; the report, the counts, and the ledger."""
-    async with vendor_of_audio() as audio:
-        return await _demonstrate(settings_in(directory, audio), progress)
+async def demonstrate(
+    directory: Path, progress: Progress, crms: Mapping[str, Double]
+) -> tuple[Report, dict[str, int], dict[str, Any]]:
+    """Plays the simulation until all is sealed, stored and forwarded; the report, the counts, and the ledger."""
+    async with AsyncExitStack() as stack:
+        audio = await stack.enter_async_context(vendor_of_audio())
+        for double in crms.values():
+            await stack.enter_async_context(served(double))
+        return await _demonstrate(settings_in(directory, audio, crms), progress)
 
 
 async def _demonstrate(settings: Settings, progress: Progress) -> tuple[Report, dict[str, int], dict[str, Any]]:
@@ -100,6 +136,7 @@ async def _demonstrate(settings: Settings, progress: Progress) -> tuple[Report, 
 async def _quiet(process: Process, progress: Progress) -> None:
     """Waits until every call is sealed and nothing is in flight, or patience ends: the table will show it."""
     task = progress.add_task("calls sealed", total=CALLS)
+    sent = progress.add_task("calls forwarded", total=CALLS)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _PATIENCE
     while loop.time() < deadline:
@@ -107,7 +144,9 @@ async def _quiet(process: Process, progress: Progress) -> None:
         progress.update(task, completed=counts["sealed"])
         audio = await _audio(process)
         heard = audio["announced"] == audio["stored"]
-        if counts["sealed"] >= CALLS and books["workers"]["persistence"]["in_flight"] == 0 and heard:
+        progress.update(sent, completed=books["workers"]["crm"]["settled"])
+        still = all(worker["in_flight"] == 0 for worker in books["workers"].values())
+        if counts["sealed"] >= CALLS and still and heard:
             return
         await asyncio.sleep(0.1)
 
@@ -120,9 +159,19 @@ async def _audio(process: Process) -> dict[str, int]:
     return told | {"audio": sum(told.values())}
 
 
-def balances(report: Report, counts: dict[str, int], books: dict[str, Any]) -> dict[str, tuple[int, int, bool]]:
+def records(crms: Mapping[str, Double]) -> dict[str, int]:
+    """What each CRM has."""
+    return {
+        name: len(double.got) if isinstance(double, WebhookDouble) else len(double.calls.all)
+        for name, double in crms.items()
+    }
+
+
+def balances(
+    report: Report, counts: dict[str, int], books: dict[str, Any], there: Mapping[str, int]
+) -> dict[str, tuple[int, int, bool]]:
     """Each line of the account: what went in, what came out, whether they are equal."""
-    callbacks, worker = books["callbacks"], books["workers"]["persistence"]
+    callbacks, worker, crm = books["callbacks"], books["workers"]["persistence"], books["workers"]["crm"]
     kept = counts["events"] - counts["derived"] - counts["audio"]
     lines = {
         "callbacks in = answered 200": (report.statuses.get(200, 0), callbacks["accepted"]),
@@ -130,6 +179,8 @@ def balances(report: Report, counts: dict[str, int], books: dict[str, Any]) -> d
         "calls in = calls sealed": (CALLS, counts["sealed"]),
         "calls sealed = seals that came back": (counts["sealed"], counts["seals"]),
         "recordings announced = stored": (counts["announced"], counts["stored"]),
+        **{f"calls sealed = records at {name}": (counts["sealed"], found) for name, found in there.items()},
+        "forwarding: dead, in flight": (0, crm["dead"] + crm["in_flight"]),
         "dead, in flight, unaccounted": (0, worker["dead"] + worker["in_flight"] + len(worker["unaccounted"])),
     }
     return {name: (one, other, one == other) for name, (one, other) in lines.items()}
@@ -137,11 +188,12 @@ def balances(report: Report, counts: dict[str, int], books: dict[str, Any]) -> d
 
 def main() -> None:
     """Runs the demo; ends the process with 0 only if the account balances."""
-    logs.configure("warning")
+    logs.configure("error")  # what the doubles drop is told as a warning, and mended
     console = Console(width=None if sys.stdout.isatty() else 100)
     with TemporaryDirectory(prefix="trunkline-demo-") as directory, Progress(console=console) as progress:
-        report, counts, books = run(demonstrate(Path(directory), progress), fast=True)
-    account = balances(report, counts, books)
+        crms = doubles()
+        report, counts, books = run(demonstrate(Path(directory), progress, crms), fast=True)
+    account = balances(report, counts, books, records(crms))
     table = Table("account", "in", "out", "", title="Trunkline, embedded", title_justify="left")
     for name, (one, other, equal) in account.items():
         table.add_row(name, str(one), str(other), "=" if equal else "DIFFERS")

@@ -15,6 +15,7 @@ from hub.disk import Disk
 from hub.errors import ConfigurationError, NotDurable
 from hub.events import Message, timestamp
 from hub.operating.dead_letters import Found
+from hub.operating.destinations import told
 from hub.operating.whereabouts import Whereabouts, look_up
 from hub.parts import make_disk, opened, worker_queues
 from hub.ports import Attempt, Bus, Stored
@@ -36,6 +37,8 @@ def explain(
             show(_timeline(where.events), len(where.events), more=False)
             for line in (*map(_death, where.dead), *map(_failure, _of_living(where))):
                 typer.echo(line)
+        for tried in where.tries:
+            typer.echo(_line("sent", told(tried)))
     for part, why in where.unasked.items():
         complain(f"{part} was not asked: {why}")
     if not where.found and not recordings:

@@ -4,7 +4,7 @@ What is in none of the three is ``unaccounted``: lost. ``audit`` finds it, all t
 what it comes to.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,7 +19,13 @@ _LATELY: Final = 10_000  # ids accepted or derived of late that a question looks
 _SILENT: Final = timedelta(seconds=10)
 
 
-async def ledger(disk: Disk | None, bus: Bus, store: Store, mine: Collection[str] = ()) -> dict[str, Any]:
+async def ledger(
+    disk: Disk | None,
+    bus: Bus,
+    store: Store,
+    mine: Collection[str] = (),
+    others: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """The ledger of this hub.
 
     ``settled`` is what the store kept; ``dead`` and ``in_flight`` are what the bus, the outboxes and the workers hold:
@@ -31,6 +37,7 @@ async def ledger(disk: Disk | None, bus: Bus, store: Store, mine: Collection[str
         bus: the bus.
         store: the store.
         mine: names of this process's own consumers, of which the bus knows what they have in hand.
+        others: workers that keep their work in the store, with their queues.
 
     Raises:
         StoreUnavailable, NotDurable: a part cannot be asked now.
@@ -38,6 +45,7 @@ async def ledger(disk: Disk | None, bus: Bus, store: Store, mine: Collection[str
     tallies = dict(await disk.tallies()) if disk is not None else {}
     # What moves goes from the outbox to the bus to the store: asked in that order, it may be seen twice, and never not.
     waiting = await disk.waiting() if disk is not None else 0
+    kept = {name: await _kept(name, queue, bus, store, mine) for name, queue in (others or {}).items()}
     depth = await bus.depth(QUEUE)
     in_hand = _in_hand(await store.presences(), mine) if depth.alone else 0
     lost, underway = await _missing(disk, store)
@@ -56,9 +64,29 @@ async def ledger(disk: Disk | None, bus: Bus, store: Store, mine: Collection[str
                 "dead": depth.dead,
                 "in_flight": in_flight,
                 "unaccounted": lost,
-            }
+            },
+            **kept,
         },
         "callbacks": {name: tallies.get(name, 0) for name in _ANSWERS},
+    }
+
+
+async def _kept(name: str, queue: str, bus: Bus, store: Store, mine: Collection[str]) -> dict[str, Any]:
+    """A worker that takes an event by writing down what it makes due.
+
+    The queue is asked before the store, so that an event between the two is seen twice and never not. Nobody looks for
+    what was published and never came: its ids are not noted anywhere, so ``unaccounted`` is empty.
+    """
+    depth = await bus.depth(queue)
+    in_hand = _in_hand(await store.presences(), mine, name) if depth.alone else 0
+    load = await store.workload(name)
+    in_flight = depth.ready + depth.in_flight + in_hand + load.waiting
+    return {
+        "accepted": load.settled + depth.dead + in_flight,
+        "settled": load.settled,
+        "dead": depth.dead,
+        "in_flight": in_flight,
+        "unaccounted": [],
     }
 
 
@@ -71,8 +99,8 @@ async def _missing(disk: Disk | None, store: Store) -> tuple[list[str], int]:
     return lost, len(missing) - len(lost)
 
 
-def _in_hand(rows: Collection[Presence], mine: Collection[str]) -> int:
+def _in_hand(rows: Collection[Presence], mine: Collection[str], worker: str = WORKER) -> int:
     """What others have in hand; of whoever is silent the bus has given it to somebody else, or will."""
     heard = datetime.now(UTC) - _SILENT
-    others = (one for one in rows if one.worker == WORKER and one.process not in mine and one.seen_at > heard)
+    others = (one for one in rows if one.worker == worker and one.process not in mine and one.seen_at > heard)
     return sum(one.held.count for one in others)

@@ -11,6 +11,7 @@ from hub.disk import Disk, Kept, Narrow
 from hub.errors import NotDurable
 from hub.operating.dead_letters import Found
 from hub.ports import SUSPECTS, Attempt, Bus, Dead, EventFilter, Store, Stored, Suspect
+from hub.ports_forwarding import ForwardingStore, Tried
 
 _PAGE: Final = 500
 _LETTERS: Final = 100
@@ -27,6 +28,7 @@ class Whereabouts:
         events: kept ones: the call's, in the order of their keeping, or the one.
         record: the call's, of the one event too; None where there is none.
         dead: its dead letters, of every worker that gave it up; of a call, those of its events.
+        tries: requests to destinations for it, oldest first.
         attempts: of its deliveries that failed, of a call's events too, oldest first; a dead letter tells its own.
         suspect: what the ledger says of it, where it was accepted and is not kept.
         quarantined: the request.
@@ -40,6 +42,7 @@ class Whereabouts:
     record: dict[str, Any] | None = None
     dead: list[Found] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    tries: list[Tried] = field(default_factory=list)
     suspect: Suspect | None = None
     quarantined: Kept | None = None
     under_way: dict[str, int] = field(default_factory=dict)
@@ -51,7 +54,9 @@ class Whereabouts:
         return bool(self.events or self.dead or self.quarantined or self.record or self.attempts)
 
 
-async def look_up(text: str, store: Store, bus: Bus | None, workers: dict[str, str], disk: Disk | None) -> Whereabouts:
+async def look_up(
+    text: str, store: ForwardingStore, bus: Bus | None, workers: dict[str, str], disk: Disk | None
+) -> Whereabouts:
     """Looks everywhere.
 
     Args:
@@ -73,8 +78,9 @@ async def look_up(text: str, store: Store, bus: Bus | None, workers: dict[str, s
     return where
 
 
-async def _in_store(where: Whereabouts, store: Store) -> None:
+async def _in_store(where: Whereabouts, store: ForwardingStore) -> None:
     where.attempts = await store.attempts(ids=[where.id]) or await store.attempts(call_id=where.id)
+    where.tries = await store.forwarding.tries(key=where.id) or await store.forwarding.tries(call_id=where.id)
     suspects = await store.suspects(_WORKER, SUSPECTS)
     where.suspect = next((one for one in suspects if one.event_id == where.id), None)
     where.events = await _all(store, EventFilter(call_id=where.id))

@@ -70,7 +70,7 @@ class Lane:
         self._closed = False
         self._show()
 
-    async def ask(self, request: Request, *, within: float | None = None) -> Answer:
+    async def ask(self, request: Request, *, within: float | None = None, before: float | None = None) -> Answer:
         """Sends a request when it is its turn, and reads the answer; no redirect is followed, no cookie kept.
 
         Takes at most ``within`` seconds waiting for its turn, and as many again for the request.
@@ -78,6 +78,7 @@ class Lane:
         Args:
             request: what to send.
             within: seconds in all, instead of the lane's ``timeout``.
+            before: of the monotonic clock: it is not sent after that, when whoever asks has no claim to it any more.
 
         Raises:
             Forbidden: the guard refuses the address. Permanent.
@@ -86,7 +87,7 @@ class Lane:
             Doubtful: sent, and no whole answer.
         """
         seconds = within or self._timeout
-        async with self._turn(request, seconds) as turn:
+        async with self._turn(request, seconds, before) as turn:
             answer = await self._wire.ask(request, turn.url, seconds)
             turn.answered(answer)
         return answer
@@ -183,7 +184,7 @@ class Lane:
         self._turns.wake()
 
     @asynccontextmanager
-    async def _turn(self, request: Request, within: float) -> AsyncIterator["_Turn"]:
+    async def _turn(self, request: Request, within: float, before: float | None = None) -> AsyncIterator["_Turn"]:
         """A request's turn; every one that is asked for is counted and logged once, whatever becomes of it."""
         turn = _Turn(self)
         try:
@@ -192,6 +193,8 @@ class Lane:
             await self._waited(within)
             try:
                 self._may_pass()
+                if before is not None and monotonic() > before:
+                    raise NotSent("its turn came too late")
                 turn.begin()
                 yield turn
             finally:

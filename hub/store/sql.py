@@ -27,12 +27,14 @@ from hub.ports import (
     Totals,
     Workload,
 )
+from hub.ports_forwarding import WORKER as CRM
 from hub.ports_recordings import WORKER as RECORDINGS
 from hub.store import reading, replaying
 from hub.store.books import Books
 from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
+from hub.store.forwarding_verbs import SqlForwarding
 from hub.store.polls import PollBook
 from hub.store.recordings_verbs import SqlRecordings
 from hub.store.rows import message_of
@@ -65,7 +67,8 @@ class SqlStore:
         self._folding = Folding(engine.dialect.name, expected, timing)
         self._books = Books(engine.dialect.name)
         self.recordings = SqlRecordings(self._transactions, engine.dialect.name)
-        self._workloads = {RECORDINGS: self.recordings.workload}
+        self.forwarding = SqlForwarding(self._transactions, engine.dialect.name)
+        self._workloads = {CRM: self.forwarding.workload, RECORDINGS: self.recordings.workload}
         self.polls = PollBook(self._transactions, engine.dialect.name)
 
     async def start(self) -> None:

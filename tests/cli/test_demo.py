@@ -16,9 +16,10 @@ def balanced(**changed: int) -> bool:
     worker = {"dead": changed.get("dead", 0), "in_flight": changed.get("in_flight", 0), "unaccounted": []}
     books: dict[str, Any] = {
         "callbacks": {"accepted": changed.get("accepted", 10), "duplicate": 1},
-        "workers": {"persistence": worker},
+        "workers": {"persistence": worker, "crm": {"dead": changed.get("unsent", 0), "in_flight": 0}},
     }
-    return all(equal for _, _, equal in balances(REPORT, counts, books).values())
+    there = {"hubspot": changed.get("hubspot", CALLS)}
+    return all(equal for _, _, equal in balances(REPORT, counts, books, there).values())
 
 
 def test_the_account_balances_where_nothing_is_lost() -> None:
@@ -36,6 +37,9 @@ def test_the_account_balances_where_nothing_is_lost() -> None:
         {"stored": 1, "audio": 3, "events": 12 + CALLS},
         {"dead": 1},
         {"in_flight": 1},
+        {"unsent": 1},
+        {"hubspot": CALLS + 1},
+        {"hubspot": CALLS - 1},
     ],
 )
 def test_the_account_does_not_balance_where_something_is(changed: dict[str, int]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hub.cli import operating
 from hub.config import load
 from hub.events import Message, identity
-from hub.parts import make_bus
+from hub.parts import make_bus, queues
 from hub.ports import Bus, DeadLetter, Depth, Retry
 from hub.store.upgrade import upgrade
 from tests.cli.command import Said, clean_environment, trunkline
@@ -83,10 +83,11 @@ def on_its_bus(home: Path, use: Callable[[Bus], Awaitable[T]]) -> T:
     """What is done with the bus while no worker runs."""
 
     async def work() -> T:
-        bus = make_bus(load(home / "trunkline.toml"))
+        settings = load(home / "trunkline.toml")
+        bus = make_bus(settings)
         await bus.start()
         try:
-            await bus.declare([QUEUE])
+            await bus.declare(queues(settings))
             return await use(bus)
         finally:
             await bus.close()
@@ -192,7 +193,7 @@ def test_a_thousand_dead_letters_in_the_broker_are_requeued_by_a_filter(tmp_path
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("dead", "list", "--worker", "nobody"), "--worker: found 'nobody'; expected one of persistence"),
+        (("dead", "list", "--worker", "nobody"), "--worker: found 'nobody'; expected one of crm, persistence"),
         (("dead", "requeue", str(uuid4()), "--reason", "x"), "found IDs and filters; expected one of them"),
         (("dead", "requeue", "--rate", "0"), "--rate: found 0.0; expected more than 0"),
         (("quarantine", "retry", str(uuid4()), "--source", "x"), "found IDs and filters; expected one of them"),

@@ -197,7 +197,7 @@ def test_killed_and_repeated_it_has_lost_none(home: Path) -> None:
     ("words", "complaint"),
     [
         ((), "expected either a worker or a queue"),
-        (("nobody",), "worker: found 'nobody'; expected one of persistence"),
+        (("nobody",), "worker: found 'nobody'; expected one of crm, persistence"),
         (("persistence", "--queue", "my.app"), "expected either a worker or a queue"),
         (("--queue", "trunkline.x"), "queue: found 'trunkline.x'; expected a worker's or one of your own"),
         (("persistence", "--call", "nope"), "--call: found 'nope'; expected a UUID"),

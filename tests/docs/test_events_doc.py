@@ -32,6 +32,7 @@ from tests.docs.reading import blocks, code, document, table
 from tests.hub import ADMIN, TOKEN, Hub, body, configuration, fin, running, until
 from tests.vendors.focalscope.support import SAMPLES
 from tests.vendors.infocu5.samples import CALL
+from workers.crm.kinds import KINDS
 from workers.persistence import QUEUE
 
 DOC: Final = document("events.md")
@@ -146,6 +147,8 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     for vendor in ("infocaller", "focalscope"):
         made |= {f"call.{vendor}.sealed", f"call.{vendor}.resealed", f"callback.{vendor}.quarantined"}
     made |= {f"call.infocu5.{verb}" for verb in ("ended", "sealed", "resealed")}
+    verbs = ("opened", "closed", "disabled", "enabled")
+    made |= {f"destination.{kind}.{verb}" for kind in KINDS for verb in verbs}
     assert named == made
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.docs.reading import ROOT, document
 
 
-@pytest.mark.parametrize("name", ["vendors.md", "events.md"])
+@pytest.mark.parametrize("name", ["vendors.md", "events.md", "destinations.md"])
 def test_every_file_that_a_document_links_to_exists(name: str) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document(name))
     assert links

@@ -8,6 +8,7 @@ collect_ignore = (
     else [
         "test_broker.py",
         "test_cluster.py",
+        "test_crm.py",
         "test_drain.py",
         "test_ledger.py",
         "test_outage.py",

@@ -342,7 +342,7 @@ async def test_the_probes_need_no_token_and_metrics_count_answers(hub: Hub) -> N
             told = await answer.json()
             return told if told["status"] == "ok" else None
 
-    assert set((await until(ready))["parts"]) == {"bus", "outbox", "persistence"}
+    assert set((await until(ready))["parts"]) == {"bus", "outbox", "persistence", "crm"}
     async with hub.session.get(f"{hub.url}/metrics") as answer:
         assert 'trunkline_callbacks_total{answer="200",source="line-900"}' in await answer.text()
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005_recordings"
-down_revision = "0003_repeats"
+down_revision = "0004_crm"
 branch_labels = None
 depends_on = None
 

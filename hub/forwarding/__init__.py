@@ -1,0 +1,1 @@
+"""What a destination wants, and how a call is said in its words. Pure."""
