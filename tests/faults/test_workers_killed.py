@@ -48,8 +48,6 @@ _WORKER: Final = {
 
 HERE: Final = [*_INGRESS, *_WORKER]
 _ELSEWHERE: Final = ("crm.", "rec.", "poll.")  # those have tests of their own
-    point for point in POINTS if not point.startswith(("crm.", "rec.", "poll."))
-]  # those have tests of their own
 
 
 @pytest.fixture
