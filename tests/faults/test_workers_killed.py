@@ -46,7 +46,7 @@ _WORKER: Final = {
     "worker.after_settle": "kill:1/3",
 }
 
-_ELSEWHERE: Final = ("poll.",)  # tests/process/test_polling.py
+_ELSEWHERE: Final = ("poll.", "rec.")  # tests/process/test_polling.py, test_recordings.py
 
 
 @pytest.fixture
