@@ -139,6 +139,10 @@ class _Desk:
         except TrunklineError as error:
             wait = self._failed(error)
             self._not_before = monotonic() + wait
+        except Exception as error:  # noqa: BLE001  a defect in one vendor's reader must not end the others, or an ingress
+            _log.exception("poll.defect", source=self.source)
+            wait = self._failed(error)
+            self._not_before = monotonic() + wait
         else:
             self._well()
         return _soon(wait)
@@ -198,7 +202,7 @@ class _Desk:
         if mark is not None:
             metrics.poll_lag.labels(self.source).set(max(0.0, _between(mark, self._now())))
 
-    def _failed(self, error: TrunklineError) -> float:
+    def _failed(self, error: Exception) -> float:
         """Says so; returns how long to wait. It is never given up: what is missed meanwhile is asked for then."""
         self._failures += 1
         reason = describe(error)

@@ -14,7 +14,7 @@ from hub.parts import make_custody, opened
 from hub.vendors.focalscope.archive import monitor
 from workers.recordings.importing import Import, Outcome, Report
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Audio of calls.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Audio of calls: an archive's, imported.")
 _SHOWN: Final = 20
 _WORDS: Final[Mapping[Outcome, str]] = {
     "stored": "stored",

@@ -63,6 +63,7 @@ def urls(settings: Settings, name: str) -> dict[str, str]:
 def callback_urls(settings: Settings) -> Iterator[str]:
     """Lines to print: every URL of every source."""
     for name, source in settings.sources.items():
-        yield f"{source.vendor} source {name!r}: paste"
-        for field, url in urls(settings, name).items():
+        found = urls(settings, name)
+        yield f"{source.vendor} source {name!r}: {'paste' if found else 'nothing to paste'}"
+        for field, url in found.items():
             yield f"  {field:<16} {url}"

@@ -403,6 +403,23 @@ async def test_a_refusal_is_an_error_in_the_log_and_is_asked_again_all_the_same(
     assert ("poll.recovered", "info") in said
 
 
+async def test_a_defect_is_told_with_its_traceback_and_tried_again(house: tuple[PollStore, Bus]) -> None:
+    store, _ = house
+    broken = {"left": 2}
+
+    async def answer(_: datetime, __: datetime) -> Polled:
+        if broken["left"]:
+            broken["left"] -= 1
+            raise KeyError("callShoe")
+        return Polled(())
+
+    with capture_logs() as logs:
+        async with polling(store, Recorder(), Desk(answer), clock=Clock(), interval=0.01) as poller:  # type: ignore[arg-type]
+            await until_mark(store, NOON)
+            await becomes(lambda: not poller.troubles())
+    assert [line["log_level"] for line in logs if line["event"] == "poll.defect"] == ["error"] * 2
+
+
 async def test_a_poller_without_sources_does_nothing_and_stops(tmp_path: Path) -> None:
     plain = configuration(tmp_path)
     async with store_and_bus(plain) as (store, bus):
