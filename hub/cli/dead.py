@@ -147,10 +147,11 @@ class _Order:
         only_say = dry_run or not (self._ids or yes)
         with bar(self._verb) as tell:
             reports = run(_with_letters(settings, lambda letters: self._reports(letters, tell, dry_run=only_say)))
+        concerned = [one for one in reports if one.ids or one.problem] or reports  # most workers have nothing of it
         if as_json:
-            dump([report.shown() for report in reports])
+            dump([report.shown() for report in concerned])
         else:
-            for one in reports:
+            for one in concerned:
                 what, chosen = f"{one.worker}: {one.verb}", len(one.ids)
                 more = self._ids is None and chosen == self._limit
                 summary(what, done=one.done, chosen=chosen, dry_run=only_say, yes_would=not dry_run, more=more)

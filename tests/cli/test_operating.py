@@ -13,7 +13,7 @@ import pytest
 from hub.cli import operating
 from hub.config import load
 from hub.events import Message, identity
-from hub.parts import make_bus, queues
+from hub.parts import WORKERS, make_bus, queues
 from hub.ports import Bus, DeadLetter, Depth, Retry
 from hub.store.upgrade import upgrade
 from tests.cli.command import Said, clean_environment, trunkline
@@ -190,10 +190,13 @@ def test_a_thousand_dead_letters_in_the_broker_are_requeued_by_a_filter(tmp_path
     assert on_its_bus(home, look) == {one.id for one in wanted}
 
 
+KNOWN: Final = ", ".join(sorted(WORKERS))
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("dead", "list", "--worker", "nobody"), "--worker: found 'nobody'; expected one of crm, persistence"),
+        (("dead", "list", "--worker", "nobody"), f"--worker: found 'nobody'; expected one of {KNOWN}"),
         (("dead", "requeue", str(uuid4()), "--reason", "x"), "found IDs and filters; expected one of them"),
         (("dead", "requeue", "--rate", "0"), "--rate: found 0.0; expected more than 0"),
         (("quarantine", "retry", str(uuid4()), "--source", "x"), "found IDs and filters; expected one of them"),

@@ -11,7 +11,7 @@ import pytest
 
 from hub.config import load
 from hub.events import AGAIN, REPLAY, Event, Message
-from hub.parts import make_bus, opened
+from hub.parts import WORKERS, make_bus, opened
 from hub.ports import Bus, QueueSpec
 from hub.store.upgrade import upgrade
 from tests.cli.command import clean_environment, trunkline
@@ -197,7 +197,7 @@ def test_killed_and_repeated_it_has_lost_none(home: Path) -> None:
     ("words", "complaint"),
     [
         ((), "expected either a worker or a queue"),
-        (("nobody",), "worker: found 'nobody'; expected one of crm, persistence"),
+        (("nobody",), f"worker: found 'nobody'; expected one of {', '.join(sorted(WORKERS))}"),
         (("persistence", "--queue", "my.app"), "expected either a worker or a queue"),
         (("--queue", "trunkline.x"), "queue: found 'trunkline.x'; expected a worker's or one of your own"),
         (("persistence", "--call", "nope"), "--call: found 'nope'; expected a UUID"),
