@@ -6,6 +6,8 @@ overridden by environment variables (``TRUNKLINE_BUS__URL``). Unknown keys are e
 
 import os
 import tomllib
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -27,6 +29,7 @@ from hub.configured import (
     SCHEMA,
     address,
     checked_key,
+    checked_span,
     complaint,
     disagreement,
     event_pattern,
@@ -42,6 +45,9 @@ from hub.environment import PREFIX, SecretFiles, Variables, secret_files
 from hub.errors import ConfigurationError
 from hub.forwarding.mapping import Template as FieldTemplate
 from hub.forwarding.wanting import Where
+from hub.respooling.numbers import Breadth, DialAs
+from hub.respooling.rules import How
+from hub.respooling.windows import Week
 
 FILE: Final = "trunkline.toml"
 
@@ -450,25 +456,72 @@ AnyDestination = Annotated[
 ]
 
 
+Disposition = Literal["answered", "no_answer", "busy", "failed", "unknown"]
+Span = Annotated[str, AfterValidator(checked_span)]
+
+
 class RespoolRule(Part):
     """Which calls go back into which dialer, when, and how often."""
 
-    sources: tuple[str, ...]
-    dispositions: tuple[Literal["answered", "no_answer", "busy", "failed", "unknown"], ...]
-    dialer: str
-    campaign: str
-    delays: tuple[str, ...]
-    alternatives: Literal["next", "same"] = "next"
-    daily_cap: int = Field(default=3, ge=0)
-    window: dict[str, str] = Field(default_factory=dict)
-    holidays: tuple[str, ...] = ()
-    do_not_call: tuple[str, ...] | str = ()
+    name: Name | None = Field(default=None, description="by which the store knows it; else its place, from 1")
+    sources: tuple[str, ...] = Field(min_length=1, description="whose calls")
+    dispositions: tuple[Disposition, ...] = Field(min_length=1, description="which outcomes")
+    campaigns: tuple[str, ...] = Field(default=(), description="only calls of these; empty: of any")
+    dialer: str = Field(description="a source that dials: of ucontact or infocu5")
+    campaign: str = Field(min_length=1, description="the dialer's own, by its whole name")
+    list: str | None = Field(default=None, description="of infocu5: LIST or DIALER/LIST; of ucontact: a base's name")
+    how: How = Field(default="auto", description="by which of the dialer's ways")
+    delays: tuple[Span, ...] = Field(min_length=1, description="one for each dial attempt: 15m, 2h, 1d")
+    alternatives: Literal["next", "same"] = Field(default="next", description="the contact's next number, or the same")
+    numbers_from: tuple[str, ...] = Field(default=(), description="fields of the record with more numbers")
+    daily_cap: int = Field(default=3, ge=0, description="dials of a contact in a day, over all rules")
+    total_cap: int | None = Field(default=None, ge=1, description="dials of a contact in all")
+    window: dict[str, str] = Field(default_factory=dict, description="days = hours; empty: at any time")
+    holidays: tuple[date, ...] = Field(default=(), description="dates, where the number is")
+    zones: Breadth = Field(default="number", description="country: every zone of the number's country")
+    do_not_call: tuple[str, ...] | str = Field(default=(), description="numbers, or files of them")
+    within: Span = Field(default="7d", description="how long after it was due an attempt is still made")
+    ahead: Span = Field(default="0s", description="how long before its time it is handed to the dialer")
+    unreported: Literal["wait", "go_on"] = Field(default="wait", description="while the dialer's call is not reported")
+    dial_as: DialAs = Field(default="national", description="how numbers are written for the dialer")
+    priority: int | None = Field(default=None, ge=1, description="the dialer's own")
+    agent: str | None = Field(default=None, description="extension of a certain agent")
+    data: dict[str, Any] = Field(default_factory=dict, description="variable = template over the call's record")
+
+    @field_validator("window")
+    @classmethod
+    def _readable(cls, table: dict[str, str]) -> dict[str, str]:
+        Week.of(table)
+        return table
+
+    @field_validator("data")
+    @classmethod
+    def _templates(cls, table: dict[str, Any]) -> dict[str, Any]:
+        for name, text in table.items():
+            try:
+                FieldTemplate(text)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return table
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Every entry of ``do_not_call``: numbers and names of files."""
+        return (self.do_not_call,) if isinstance(self.do_not_call, str) else self.do_not_call
 
 
 class Respool(Part):
     """The rules of respooling, in their order."""
 
     rules: tuple[RespoolRule, ...] = ()
+    doubt: Seconds = Field(default=3600, description="until an attempt of unknown outcome is shown to people")
+
+
+DIALERS: Final[Mapping[str, tuple[How, ...]]] = {
+    "ucontact": ("auto", "task", "respool", "schedule", "list", "fresh"),
+    "infocu5": ("auto", "list"),
+}
+"""Vendors whose sources can respool, and by which ways."""
 
 
 class Egress(Part):
@@ -503,6 +556,34 @@ class Settings(BaseSettings):
     destinations: dict[Name, AnyDestination] = Field(default_factory=dict)
     respool: Respool = Respool()
     egress: Egress = Egress()
+
+    @model_validator(mode="after")
+    def _respoolable(self) -> Self:
+        """Every rule speaks of sources that there are, and of one that dials."""
+        known = ", ".join(self.sources) or "none is configured"
+        dialers = ", ".join(name for name, one in self.sources.items() if one.vendor in DIALERS) or "none is configured"
+        names: set[str] = set()
+        for place, rule in enumerate(self.respool.rules):
+            where = f"respool.rules.{place}"
+            for source in rule.sources:
+                if source not in self.sources:
+                    raise disagreement(f"{where}.sources: found {source!r}; expected the name of a source: {known}")
+            dialer = self.sources.get(rule.dialer)
+            if dialer is None or dialer.vendor not in DIALERS:
+                raise disagreement(
+                    f"{where}.dialer: found {rule.dialer!r}; expected a source that dials, "
+                    f"of {' or '.join(DIALERS)}: {dialers}"
+                )
+            ways = DIALERS[dialer.vendor]
+            if rule.how not in ways:
+                raise disagreement(
+                    f"{where}.how: found {rule.how!r}; expected one that {dialer.vendor} has: {', '.join(ways)}"
+                )
+            name = rule.name or str(place + 1)
+            if name in names:
+                raise disagreement(f"{where}.name: found {name!r} twice; expected a name for each rule")
+            names.add(name)
+        return self
 
     @model_validator(mode="after")
     def _resolvable(self) -> Self:

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from hub.forwarding.wanting import binding
 from hub.questions import printable
+from hub.respooling.delays import span
 
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]]*)(:\d{1,5})?")
@@ -63,6 +64,12 @@ def fit_for_a_path(token: SecretStr) -> SecretStr:
     if not set(token.get_secret_value()) <= _UNRESERVED:
         raise ValueError("expected letters, digits, '-', '_', '.' or '~': it is a segment of a URL's path")
     return token
+
+
+def checked_span(text: str) -> str:
+    """A span of time like ``15m``. Raises ValueError."""
+    span(text)
+    return text
 
 
 KEY_TEMPLATE: Final = "{source}/{year}/{month}/{day}/{call_id}/{sha256}{extension}"

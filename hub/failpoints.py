@@ -45,6 +45,12 @@ POINTS: Final = (
     "crm.after_effect",  # the outcome is kept
     "crm.before_bury",  # given up, and not a dead letter yet
     "crm.after_bury",  # a dead letter, and still given up
+    "respool.after_take",  # written down what a sealed call comes to, not acknowledged
+    "respool.before_intent",  # claimed, and not decided on
+    "respool.after_intent",  # decided, and nobody is asked
+    "respool.before_request",  # the dialer is about to be asked
+    "respool.after_response",  # it answered, and nothing of it is kept
+    "respool.after_effect",  # the outcome is kept
 )
 """Every place there is."""
 

@@ -133,6 +133,20 @@ recordings_endangered = Counter(
     "trunkline_recordings_endangered", "Recordings not fetched shortly before their vendor deletes them", ["source"]
 )
 recordings_deleted = Counter("trunkline_recordings_deleted", "Recordings whose time in custody is over", ["source"])
+respools = Counter("trunkline_respools", "Attempts to put a contact into a dialer", ["dialer", "outcome"])
+respools_open = Gauge(
+    "trunkline_respools_open",
+    "Attempts that are not settled",
+    ["dialer", "state"],
+    multiprocess_mode="livemostrecent",
+)
+respool_held = Counter("trunkline_respool_held", "Attempts held back because a list cannot be read", ["rule"])
+respool_list_unreadable = Gauge(
+    "trunkline_respool_list_unreadable",
+    "1 while a rule's do-not-call list cannot be read, and nobody is called by it",
+    ["rule"],
+    multiprocess_mode="livemax",
+)
 loop_late = Gauge(
     "trunkline_loop_late_seconds",
     "By how much the event loop is behind",

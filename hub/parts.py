@@ -4,8 +4,8 @@ Each implementation is imported when it is chosen, and not before: a command ove
 broker's client, and one that prints the configuration without any of them.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,16 +21,18 @@ from hub.ports import Bus, QueueSpec, Vendor
 from hub.ports_forwarding import ForwardingStore
 from hub.ports_polls import PollStore, RecordSource
 from hub.ports_recordings import RecordingStore
+from hub.ports_respool import Dialer, RespoolStore
 from hub.vendors.operations import Desk
-from workers import persistence, poll, recordings
+from workers import persistence, poll, recordings, respool
 from workers.crm import service as crm
 from workers.runner import Service, Timed
 
 if TYPE_CHECKING:  # it brings aiohttp along
     from hub.outgoing import Lane, Outgoing
+    from workers.respool.service import Asked
 
 
-class EveryStore(ForwardingStore, RecordingStore, PollStore, Protocol):
+class EveryStore(ForwardingStore, RecordingStore, PollStore, RespoolStore, Protocol):
     """All the verbs that there are."""
 
 
@@ -55,6 +57,12 @@ def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
     return Recordings(settings, store, bus, make_custody(settings))
 
 
+def _respooler(settings: Settings, store: RespoolStore, bus: Bus) -> Service:
+    from workers.respool.service import Respooler
+
+    return Respooler(settings, store, bus, lambda: _dialers(settings))
+
+
 WORKERS: Final[dict[str, Kind]] = {
     persistence.NAME: Kind(lambda _: persistence.QUEUE, lambda _, store, bus: persistence.Persistence(store, bus)),
     crm.NAME: Kind(crm.queue, crm.Forwarder, repeatable=False),
@@ -62,6 +70,7 @@ WORKERS: Final[dict[str, Kind]] = {
         lambda _: recordings.QUEUE,
         _recordings,
     ),
+    respool.NAME: Kind(lambda _: respool.QUEUE, _respooler, repeatable=False),
 }
 """Every worker by its name: a new one is one file and one line here."""
 
@@ -248,6 +257,34 @@ async def _pollings(settings: Settings) -> AsyncIterator[list[poll.Polling]]:
             )
             for name, source in polled.items()
         ]
+
+
+def _infocu5_dialer(client: Any, source: Any) -> Dialer:
+    from hub.vendors.infocu5.respooling import Infocu5Dialer
+
+    return Infocu5Dialer(client, timeout=source.timeout)
+
+
+DIALERS: Final[dict[str, Callable[[Any, Any], Dialer]]] = {
+    "infocu5": _infocu5_dialer,
+}
+"""Who takes contacts back, by vendor: over a client and the source's settings."""
+
+
+@asynccontextmanager
+async def _dialers(settings: Settings) -> "AsyncIterator[Mapping[str, Asked]]":
+    """Every source that a rule dials by."""
+    from workers.respool.service import Asked
+
+    named = {rule.dialer: settings.sources[rule.dialer] for rule in settings.respool.rules}
+    async with asking(settings) as outgoing, AsyncExitStack() as stack:
+        dialers = {}
+        for name, source in named.items():
+            desk = make_client(name, source, outgoing)
+            stack.push_async_callback(desk.close)
+            lane = outgoing.lanes[f"{source.vendor}.{name}"]
+            dialers[name] = Asked(DIALERS[source.vendor](desk.client, source), lane.free)
+        yield dialers
 
 
 # --- queues ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from hub.ports import (
 )
 from hub.ports_forwarding import WORKER as CRM
 from hub.ports_recordings import WORKER as RECORDINGS
+from hub.ports_respool import WORKER as RESPOOL
 from hub.store import reading, replaying
 from hub.store.books import Books
 from hub.store.engine import open_engine, sqlite_path
@@ -37,6 +38,7 @@ from hub.store.folding import Folding
 from hub.store.forwarding_verbs import SqlForwarding
 from hub.store.polls import PollBook
 from hub.store.recordings_verbs import SqlRecordings
+from hub.store.respool_verbs import SqlRespools
 from hub.store.rows import message_of
 from hub.store.tables import outbox, relayed
 from hub.store.transactions import Transactions
@@ -50,6 +52,7 @@ class SqlStore:
 
     Attributes:
         polls: how far each stream of polled records has come.
+        respools: the arbiter of who is put back into a dialer.
 
     Args:
         url: as configured: ``sqlite:///data/store.db``, ``postgresql://…``.
@@ -68,7 +71,12 @@ class SqlStore:
         self._books = Books(engine.dialect.name)
         self.recordings = SqlRecordings(self._transactions, engine.dialect.name)
         self.forwarding = SqlForwarding(self._transactions, engine.dialect.name)
-        self._workloads = {CRM: self.forwarding.workload, RECORDINGS: self.recordings.workload}
+        self.respools = SqlRespools(self._transactions, engine.dialect.name)
+        self._workloads = {
+            CRM: self.forwarding.workload,
+            RECORDINGS: self.recordings.workload,
+            RESPOOL: self.respools.workload,
+        }
         self.polls = PollBook(self._transactions, engine.dialect.name)
 
     async def start(self) -> None:

@@ -1,0 +1,69 @@
+"""From a sealed call to what the store takes. Pure."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from hub.config import Settings
+from hub.errors import Permanent
+from hub.events import Event, moment, to_message
+from hub.ports_respool import Taken
+from hub.respooling.blocked import Blocked
+from hub.respooling.planning import BLOCKED, Desk, Planned, first
+from hub.respooling.rules import Rule, contact_of, fitting
+from workers.respool.rules import country_of
+
+
+class Taking:
+    """Reads sealed calls by the rules.
+
+    Args:
+        settings: for the countries of the sources.
+        rules: in their order.
+        blocked: a rule's do-not-call list now; None where it cannot be read.
+    """
+
+    def __init__(self, settings: Settings, rules: tuple[Rule, ...], blocked: Callable[[str], Blocked | None]) -> None:
+        self._settings, self._rules, self._blocked = settings, rules, blocked
+
+    def taken(self, event: Event) -> Taken:
+        """What a sealed call comes to. Raises Permanent where it is no record of a call."""
+        record = event.data
+        call_id = record.get("call_id")
+        if not isinstance(call_id, str) or not call_id or "\0" in call_id + event.id:
+            raise Permanent("call_id: found none; expected the record of a call")
+        ended = _time(record, "ended_at") or _time(record, "started_at") or event.time
+        outbound = record.get("direction") == "outbound"
+        return Taken(
+            message=to_message(event),
+            call_id=call_id,
+            number=contact_of(record) if outbound else None,
+            source=event.source,
+            campaign=record.get("campaign"),
+            outcome=str(record.get("disposition", "unknown")),
+            started_at=_time(record, "started_at") or ended,
+            ended_at=ended,
+            planned=self.planned(record, event.time),
+            again=event.again,
+        )
+
+    def planned(self, record: dict[str, Any], sealed_at: datetime) -> Planned | None:
+        """The first attempt for a call; refused where nobody may be called; None where no rule wants it."""
+        rule = fitting(record, self._rules).rule
+        if rule is None:
+            return None
+        planned = first(record, rule, country_of(self._settings, str(record.get("source"))), sealed_at)
+        if planned is None:
+            return None
+        blocked = self._blocked(rule.name)
+        if blocked is not None and Desk(rule, blocked).all_blocked(planned):
+            return replace(planned, refused=BLOCKED)
+        return planned
+
+
+def _time(record: dict[str, Any], name: str) -> datetime | None:
+    try:
+        return moment(record[name])
+    except (KeyError, TypeError, ValueError):
+        return None
