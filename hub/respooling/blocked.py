@@ -55,7 +55,7 @@ class Blocked:
         Raises:
             ValueError: a line is none of these; the message says which.
         """
-        entries = []
+        entries: list[str] = []
         for place, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
             entry = _FIELD.split(line.partition("#")[0])[0].strip().strip('"').strip()
             if not entry or (not entries and not any(sign.isdigit() for sign in entry)):

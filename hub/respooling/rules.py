@@ -99,7 +99,7 @@ class Fit:
 
 def fitting(record: Record, rules: Sequence[Rule]) -> Fit:
     """The rule that a call's record fits."""
-    others = []
+    others: list[tuple[str, str]] = []
     for rule in rules:
         why = rule.misfit(record)
         if why is None:

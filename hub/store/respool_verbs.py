@@ -158,9 +158,7 @@ class SqlRespools:
     async def _plan(self, connection: AsyncConnection, planned: Planned, one: Taken | None, now: datetime) -> int:
         """Makes the row, once; whether it waits now and did not before."""
         name = respool_id(planned)
-        before = (
-            await connection.execute(select(respools).where(_c.respool_id == name).with_for_update())
-        ).one_or_none()
+        before = await self._locked(connection, name)
         if one is not None:
             event = {"event_id": one.message.id, "respool_id": name, "message": message_text(one.message)}
             await connection.execute(self._insert(respool_events).values(event).on_conflict_do_nothing())
@@ -190,7 +188,7 @@ class SqlRespools:
         query = joined.where(
             respool_numbers.c.number.in_(planned.numbers),
             _c.campaign == planned.campaign,
-            _c.respool_id != respool_id(planned),
+            ~and_(_c.contact == planned.contact, _c.cause == planned.cause),  # its own chain is in nobody's way
             _OPEN,
         )
         return (await connection.execute(query.order_by(_c.due_at, _c.respool_id).limit(1))).first()
