@@ -60,7 +60,7 @@ def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
 def _respooler(settings: Settings, store: RespoolStore, bus: Bus) -> Service:
     from workers.respool.service import Respooler
 
-    return Respooler(settings, store, bus, lambda: _dialers(settings))
+    return Respooler(settings, store, bus, lambda: dialers_of(settings))
 
 
 WORKERS: Final[dict[str, Kind]] = {
@@ -272,7 +272,7 @@ DIALERS: Final[dict[str, Callable[[Any, Any], Dialer]]] = {
 
 
 @asynccontextmanager
-async def _dialers(settings: Settings) -> "AsyncIterator[Mapping[str, Asked]]":
+async def dialers_of(settings: Settings) -> "AsyncIterator[Mapping[str, Asked]]":
     """Every source that a rule dials by."""
     from workers.respool.service import Asked
 

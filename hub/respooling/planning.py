@@ -170,19 +170,29 @@ Verdict = Send | Wait | Refuse
 Judge = Callable[[Facts], Verdict]
 
 
-def first(record: Record, rule: Rule, country: str, sealed_at: datetime) -> Planned | None:
+def stale(record: Record, rule: Rule, sealed_at: datetime) -> bool:
+    """Whether the vendor says that the call ended longer ago than an attempt is worth."""
+    ended = _time(record, "ended_at") or _time(record, "started_at") or sealed_at
+    return sealed_at - ended > rule.within
+
+
+def first(record: Record, rule: Rule, country: str, sealed_at: datetime, *, live: bool = False) -> Planned | None:
     """The first attempt for a call that fits the rule; None where the call has no contact.
 
     Args:
         record: of the call.
         rule: which it fits.
         country: of the call's source.
-        sealed_at: counts where the record does not say when the call ended.
+        sealed_at: counts where the record does not say when the call ended, or says that it has yet to.
+        live: the call is known to have been told while it happened: then it is not of last month, whatever its vendor's
+            clock says, and ``sealed_at`` counts.
     """
     numbers = numbers_of(record, rule, country)
     if not numbers:
         return None
-    ended = _time(record, "ended_at") or _time(record, "started_at") or sealed_at
+    wrong = live and stale(record, rule, sealed_at)
+    stated = None if wrong else _time(record, "ended_at") or _time(record, "started_at")
+    ended = min(stated or sealed_at, sealed_at)
     outbound = record.get("direction") == "outbound"
     return _attempt(
         Planned(
@@ -196,7 +206,7 @@ def first(record: Record, rule: Rule, country: str, sealed_at: datetime) -> Plan
             # Who called is called back on that number; of who did not answer it, the next one is tried.
             numbers=numbers if outbound or rule.alternatives == "same" else (*numbers[-1:], *numbers[:-1]),
             details=_details(record, rule),
-            since=_time(record, "started_at") or ended,
+            since=ended if wrong else min(_time(record, "started_at") or ended, ended),
             due_at=ended,
             next_at=ended,
         ),

@@ -113,7 +113,8 @@ class Infocu5:
         asked: the functions that were asked for, with their fields, credentials left out.
         leads: that were taken, each with its dialer and list.
         cards: how many leads came with the number of a payment card.
-        clock: our time: a record is not seen before its own.
+        clock: our time: a record is not seen before its own, and a lead is marked with it.
+        lost: the share of leads that are taken and whose answer never comes, by ``luck``.
     """
 
     affiliate_id: str = "AFFILIATE001"
@@ -128,6 +129,10 @@ class Infocu5:
     leads: list[dict[str, str]] = field(default_factory=list)
     cards: int = 0
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    lost: float = 0.0
+    luck: Dice = field(default_factory=lambda: Dice("infocu5 answers", 0))
+    lost_answers: int = 0
+    taken_at: list[datetime] = field(default_factory=list)
 
     def routes(self) -> list[web.RouteDef]:
         """Where it listens."""
@@ -217,7 +222,12 @@ class Infocu5:
         if (values.get("affiliateID"), values.get("affiliateKey")) != (self.affiliate_id, self.affiliate_key):
             return _said_xml(100)
         self.asked.append((root.tag, _without_credentials(values)))
-        return self._old_function(root.tag, values, kept=request.path != TEST_PATH)
+        answer = self._old_function(root.tag, values, kept=request.path != TEST_PATH)
+        if root.tag == "addLeads" and self.lost and self.luck.chance(self.lost):
+            self.lost_answers += 1
+            if request.transport is not None:
+                request.transport.close()
+        return answer
 
     def _old_function(self, name: str, values: dict[str, str], *, kept: bool) -> web.Response:
         match name:
@@ -240,6 +250,7 @@ class Infocu5:
         for lead in leads:
             self.cards += bool(lead.get("leadCCNumber"))
             self.leads.append({"dialerID": dialer_id, "listID": list_id, **lead})
+            self.taken_at.append(self.clock())
 
     # --- moods -------------------------------------------------------------------------------------------------------
 

@@ -106,10 +106,7 @@ async def test_what_is_due_is_claimed_by_one_of_many_and_sent_once(place: Place)
         causes = [cause(str(n), f"+3491188{n:04d}") for n in range(40)]
         await one.respools.take(causes, follow, NOON)
         claims = await asyncio.gather(
-            *(
-                store.respools.claim("focu5", f"c{n}", NOON, 7, LEASE)
-                for n, store in enumerate((one, other) * 6)
-            )
+            *(store.respools.claim("focu5", f"c{n}", NOON, 7, LEASE) for n, store in enumerate((one, other) * 6))
         )
         claimed = [respool.respool_id for claim in claims for respool in claim]
         assert len(claimed) == len(set(claimed))

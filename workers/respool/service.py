@@ -22,7 +22,7 @@ from workers.respool import NAME, QUEUE
 from workers.respool.lists import Lists
 from workers.respool.rules import rules_of
 from workers.respool.sending import Sender
-from workers.respool.taking import Taking
+from workers.respool.taking import Taking, was_told_live
 from workers.runner import Runner, Worker
 
 _BATCH: Final = 100
@@ -94,7 +94,9 @@ class Respooler:
         taken: list[Taken] = []
         for event in events:
             try:
-                taken.append(self._taking.taken(event))
+                old = self._taking.is_stale(event) and event.subject is not None
+                live = old and await was_told_live(self._store, str(event.subject))
+                taken.append(self._taking.taken(event, live=live))
             except Permanent as error:
                 failures[event.id] = error
         came = await self._store.respools.take(taken, self._follow, self._clock())
