@@ -22,8 +22,7 @@ from hub.ports_forwarding import ForwardingStore
 from hub.ports_polls import PollStore, RecordSource
 from hub.ports_recordings import RecordingStore
 from hub.vendors.operations import Desk
-from workers import persistence, poll, recordings
-from workers.crm import service as crm
+from workers import crm, persistence, poll, recordings
 from workers.runner import Service, Timed
 
 if TYPE_CHECKING:  # it brings aiohttp along
@@ -49,6 +48,12 @@ class Kind:
     repeatable: bool = True
 
 
+def _crm(settings: Settings, store: ForwardingStore, bus: Bus) -> Service:
+    from workers.crm.service import Forwarder
+
+    return Forwarder(settings, store, bus)
+
+
 def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
     from workers.recordings.service import Recordings
 
@@ -57,7 +62,7 @@ def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
 
 WORKERS: Final[dict[str, Kind]] = {
     persistence.NAME: Kind(lambda _: persistence.QUEUE, lambda _, store, bus: persistence.Persistence(store, bus)),
-    crm.NAME: Kind(crm.queue, crm.Forwarder, repeatable=False),
+    crm.NAME: Kind(crm.queue, _crm, repeatable=False),
     recordings.NAME: Kind(
         lambda _: recordings.QUEUE,
         _recordings,
