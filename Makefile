@@ -22,9 +22,10 @@ run: install
 demo: install
 	@$(BIN)/python -m hub.cli.demo
 
+# A process for each core, each with its own servers; the tests do not know of each other.
 test: install
 	@deploy/test-servers.sh
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 # Every fault at its full size, hours of it; `make test` has a selection. The figures: docs/reliability.md.
 faults: export FAULTS := full

@@ -23,8 +23,7 @@ from hub.ports_polls import PollStore, RecordSource
 from hub.ports_recordings import RecordingStore
 from hub.ports_respool import Dialer, RespoolStore
 from hub.vendors.operations import Desk
-from workers import persistence, poll, recordings, respool
-from workers.crm import service as crm
+from workers import crm, persistence, poll, recordings, respool
 from workers.runner import Service, Timed
 
 if TYPE_CHECKING:  # it brings aiohttp along
@@ -51,6 +50,12 @@ class Kind:
     repeatable: bool = True
 
 
+def _crm(settings: Settings, store: ForwardingStore, bus: Bus) -> Service:
+    from workers.crm.service import Forwarder
+
+    return Forwarder(settings, store, bus)
+
+
 def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
     from workers.recordings.service import Recordings
 
@@ -65,7 +70,7 @@ def _respooler(settings: Settings, store: RespoolStore, bus: Bus) -> Service:
 
 WORKERS: Final[dict[str, Kind]] = {
     persistence.NAME: Kind(lambda _: persistence.QUEUE, lambda _, store, bus: persistence.Persistence(store, bus)),
-    crm.NAME: Kind(crm.queue, crm.Forwarder, repeatable=False),
+    crm.NAME: Kind(crm.queue, _crm, repeatable=False),
     recordings.NAME: Kind(
         lambda _: recordings.QUEUE,
         _recordings,

@@ -31,6 +31,7 @@ def configuration(directory: Path, **tables: Mapping[str, Any]) -> Settings:
         "bus": {"url": f"sqlite:///{directory}/bus.db"},
         "store": {"url": f"sqlite:///{directory}/store.db"},
         "outbox": {"path": str(directory / "outbox.db")},
+        "recordings": {"url": f"file://{directory}/recordings"},
         "admin": {"token": ADMIN},
         "calls": dict(FAST),
         "sources": {

@@ -5,6 +5,7 @@ engine can neither interrupt SQLite's thread nor begin a transaction that is rea
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,6 +93,9 @@ class SqliteReader:
         """See ``Reader``."""
         values = {name: parameters.get(name) for name in self._statement.names}
         async with self._places:
+            # Asked first: the thread of a connection that cannot be opened outlives whoever wanted it.
+            if not os.access(self._path, os.R_OK):
+                raise Unresolved("failed", f"{self._path}: it is not there, or cannot be read")
             try:
                 connection = self._idle.pop() if self._idle else await self._connected()
             except sqlite3.Error as error:

@@ -26,7 +26,8 @@ from hub.store.sql import SqlStore
 from hub.store.upgrade import upgrade
 from tests.hub import until
 from tests.store.evidence import call_id, expected, whole_call
-from workers.crm.service import Forwarder, queue
+from workers.crm import queue
+from workers.crm.service import Forwarder
 
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 REFRESH: Final = {"client_id": "trunkline", "client_secret": "hush", "refresh_token": "for-ever"}

@@ -16,8 +16,10 @@ from urllib.request import urlopen
 import pytest
 
 from hub.bus.rabbitmq import RabbitBus
+from hub.config import Settings
 from hub.errors import NotDurable
 from hub.events import Message
+from hub.parts import queues
 from hub.ports import Ack, DeadLetter, Outcome, Snooze
 from tests.cli.command import Said, trunkline
 from tests.contract.stores import MIGRATIONS
@@ -196,19 +198,20 @@ def apply(policies: Path, node: RabbitMQ, vhost: str) -> None:
 
 
 async def test_the_policies_apply_to_our_queues_and_change_no_argument(stack: Stack) -> None:
+    declared = queues(Settings())
     bus = RabbitBus([stack.bus_url])
     await bus.start()
     try:
-        await bus.declare([QUEUE])
+        await bus.declare(declared)
         apply(POLICIES, stack.broker, "/")
-        queues = stack.broker.ctl("list_queues", "--silent", "--no-table-headers", "name", "policy")
+        listed = stack.broker.ctl("list_queues", "--silent", "--no-table-headers", "name", "policy")
         policies = stack.broker.ctl("list_policies", "--silent", "--no-table-headers")
     finally:
         await bus.close()
-    applied = dict(row.split("\t") for row in queues.splitlines())
+    applied = dict(row.split("\t") for row in listed.splitlines())
     assert {name: policy for name, policy in applied.items() if policy} == {
-        "trunkline.persistence": "trunkline-work",
-        "trunkline.persistence.dead": "trunkline-dead",
+        **{queue.name: "trunkline-work" for queue in declared},
+        **{f"{queue.name}.dead": "trunkline-dead" for queue in declared},
     }
     definitions = {row.split("\t")[1]: json.loads(row.split("\t")[4]) for row in policies.splitlines()}
     assert definitions["trunkline-work"] == {"max-length-bytes": 8589934592}, "its arguments say what happens then"

@@ -27,7 +27,7 @@ from tests.faults.scale import at
 from tests.hub import until
 from tests.process.site import Site, site
 from tests.store.evidence import call_id, expected, recording, whole_call
-from workers.crm.service import queue
+from workers.crm import queue
 
 CALLS: Final = at(quick=200, full=10_000)
 RUNS: Final = at(quick=1, full=10)

@@ -75,8 +75,9 @@ def trusts_what_a_failed_sync_left() -> AbstractContextManager[Any]:
 def takes_a_late_confirm_for_one() -> AbstractContextManager[Any]:
     """Whoever is still asked for a confirm is answered as if it had come."""
 
-    async def confirmed(hedge: Hedge, asked: "asyncio.Task[None]") -> str | None:
-        done, _ = await asyncio.wait((asked,), timeout=hedge._bound)
+    async def confirmed(hedge: Hedge, asked: "asyncio.Task[None]", bound: float) -> str | None:
+        del hedge
+        done, _ = await asyncio.wait((asked,), timeout=bound)
         return None if not done or asked.exception() is None else "refused"
 
     return patch.object(Hedge, "_confirmed", confirmed)

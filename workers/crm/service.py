@@ -17,14 +17,13 @@ from hub.config import Settings
 from hub.errors import NotDurable, Permanent, StoreUnavailable
 from hub.events import Event, to_message
 from hub.outgoing import Outgoing, Tempo
-from hub.ports import Bus, QueueSpec
-from hub.ports_forwarding import WORKER, ForwardingStore, Given
-from workers.crm.destination import Destination, Wish
+from hub.ports import Bus
+from hub.ports_forwarding import ForwardingStore, Given
+from workers.crm import NAME, queue
+from workers.crm.destination import Destination
 from workers.presence import Crew
 from workers.runner import Runner, Worker
 
-NAME: Final = WORKER
-_QUEUE: Final = "trunkline.crm"
 _BATCH: Final = 200
 _BURIED_AT_ONCE: Final = 100
 _BURY_LEASE: Final = 20.0
@@ -34,12 +33,6 @@ _FORGET: Final = 600.0  # seconds between two removals of old requests
 _AFTER_FAILURE: Final = 1.0
 _PATIENCE: Final = 15.0  # seconds that requests on their way are given at the end
 _log = structlog.get_logger("crm")
-
-
-def queue(settings: Settings) -> QueueSpec:
-    """What the destinations want, and nothing else."""
-    wanted = (pattern for name, one in settings.destinations.items() for pattern in Wish(name, one).bindings)
-    return QueueSpec(_QUEUE, tuple(sorted(set(wanted))))
 
 
 class Forwarder:
@@ -129,7 +122,9 @@ class Forwarder:
             return _SWEEP
         for one in dying:
             failpoints.hit("crm.before_bury")
-            await self._bus.bury(_QUEUE, one.message, f"{one.destination}: {one.reason}", one.attempt, one.history)
+            await self._bus.bury(
+                self.runner.worker.queue.name, one.message, f"{one.destination}: {one.reason}", one.attempt, one.history
+            )
             failpoints.hit("crm.after_bury")
             await self._store.forwarding.buried([one])
         return 0.0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from threading import Lock
 from typing import IO, Final
 
 from hub.errors import CustodyUnavailable
@@ -28,27 +29,34 @@ class Scratch:
         self._min_free = min_free
         self._mine = directory / f"work.{os.getpid()}.{token_hex(4)}"
         self._lock: IO[bytes] | None = None
+        self._busy = Lock()
+        self._closed = False
 
     def open(self) -> int:
         """Removes what dead processes left, and makes this one's folder; returns how many files it removed."""
-        try:
-            self._directory.mkdir(_FOLDER, parents=True, exist_ok=True)
-            removed = sum(_removed(folder) for folder in self._directory.glob("work.*"))
-            if self._lock is None:
-                self._mine.mkdir(_FOLDER)
-                self._lock = (self._mine / _LOCK).open("wb")
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CustodyUnavailable(f"{self._directory}: {error.strerror or error}") from error
-        return removed
+        with self._busy:
+            if self._closed:  # whoever asked was cancelled, and its thread begins only now
+                return 0
+            try:
+                self._directory.mkdir(_FOLDER, parents=True, exist_ok=True)
+                removed = sum(_removed(folder) for folder in self._directory.glob("work.*"))
+                if self._lock is None:
+                    self._mine.mkdir(_FOLDER)
+                    self._lock = (self._mine / _LOCK).open("wb")
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise CustodyUnavailable(f"{self._directory}: {error.strerror or error}") from error
+            return removed
 
     def close(self) -> None:
-        """Removes this process's folder."""
-        if self._lock is not None:
-            with suppress(OSError):
-                shutil.rmtree(self._mine)
-            self._lock.close()
-            self._lock = None
+        """Removes this process's folder, for good."""
+        with self._busy:
+            self._closed = True
+            if self._lock is not None:
+                with suppress(OSError):
+                    shutil.rmtree(self._mine)
+                self._lock.close()
+                self._lock = None
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
