@@ -291,8 +291,15 @@ def _infocu5_dialer(client: Any, source: Any) -> Dialer:
     return Infocu5Dialer(client, timeout=source.timeout)
 
 
+def _ucontact_dialer(client: Any, source: Any) -> Dialer:
+    from hub.vendors.ucontact.respooling import UContactDialer
+
+    return UContactDialer(client, timeout=source.timeout)
+
+
 DIALERS: Final[dict[str, Callable[[Any, Any], Dialer]]] = {
     "infocu5": _infocu5_dialer,
+    "ucontact": _ucontact_dialer,
 }
 """Who takes contacts back, by vendor: over a client and the source's settings."""
 

@@ -45,6 +45,9 @@ class _Commands(LazyGroup):
         "quarantine": Elsewhere("hub.cli.quarantine:app", "Requests with the right token that could not be used."),
         "outbox": Elsewhere("hub.cli.outbox:app", "What was set aside on the ingress's own disk, and damaged files."),
         "recordings": Elsewhere("hub.cli.recordings:app", "Audio of calls: an archive's, imported."),
+        "respool": Elsewhere(
+            "hub.cli.respooling:app", "Contacts that go back into a dialer's work: what the rules do."
+        ),
         "vendor": Elsewhere("hub.cli.vendor:app", "Set a vendor up: its URLs, its callbacks checked, a sample sent."),
         "config": Elsewhere("hub.cli.configuration:app", "The configuration in force, and its schema."),
         "db": Elsewhere("hub.cli.schema:app", "The database's schema."),

@@ -37,7 +37,7 @@ def backfill(
     Interrupted, the same command goes on where it was; done to its end, it begins anew.
     """
     now = datetime.now(UTC)
-    first, last = _moment("--since", since), _moment("--until", until) or now
+    first, last = moment_of("--since", since), moment_of("--until", until) or now
     if first is None:
         raise ConfigurationError("--since: missing; expected a time like 2026-11-20T09:15:30Z")
     last = min(last, now)
@@ -99,7 +99,8 @@ async def _bus(settings: Settings, *, dry_run: bool) -> AsyncIterator[Bus | None
         yield bus
 
 
-def _moment(option: str, text: str | None) -> datetime | None:
+def moment_of(option: str, text: str | None) -> datetime | None:
+    """A time on the command line; None without one. Raises ConfigurationError."""
     if text is None:
         return None
     try:

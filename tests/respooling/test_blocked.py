@@ -1,6 +1,7 @@
 """Do-not-call lists: a blocked number is blocked however it is written."""
 
 import re
+from collections.abc import Callable
 
 import phonenumbers
 import pytest
@@ -21,13 +22,13 @@ def _digits(number: str) -> str:
     return number.lstrip("+")
 
 
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "without its plus": _digits,
     "with 00": lambda number: f"00{_digits(number)}",
     "national, as it is printed": _national,
     "national, digits alone": lambda number: re.sub(r"\D", "", _national(number)),
-    "with dots": lambda number: ".".join(number),
+    "with dots": ".".join,
 }
 
 

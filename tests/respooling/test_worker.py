@@ -160,7 +160,8 @@ async def test_who_was_spoken_with_before_its_time_is_not_called(tmp_path: Path)
         await here.seal(sealed(told))
         await here.respools(told["call_id"])
         at, call = now(), identity("spoken")
-        data = {"call_id": call, "vendor": "infocu5", "source": "focu5", "event": "ended", "origin": "poll"}
+        data: dict[str, Any] = {"call_id": call, "vendor": "infocu5", "source": "focu5", "event": "ended"}
+        data["origin"] = "poll"
         data |= {"received_at": timestamp(at), "started_at": timestamp(at), "times": {"talk_seconds": 9}}
         data |= {"direction": "outbound", "callee": {"number": CONTACT[3:], "e164": CONTACT}}
         await here.store.apply([Event("spoken", "call", "infocu5", "ended", "focu5", at, data, subject=call)], at)
