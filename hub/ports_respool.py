@@ -132,7 +132,8 @@ class Respools(Protocol):
         accepted, and the attempt that follows is planned. Any other is the cause of what it is planned for, unless an
         attempt for one of its numbers and the same campaign waits, or is in hand, already: then it is refused.
 
-        Safe to repeat. What was given up and lies among the dead letters begins anew.
+        Safe to repeat. What the dialer refused and lies among the dead letters begins anew; what is ``unknown`` there
+        only where an operator wants it ``again``.
         """
         ...
 

@@ -163,7 +163,7 @@ class SqlRespools:
             event = {"event_id": one.message.id, "respool_id": name, "message": message_text(one.message)}
             await connection.execute(self._insert(respool_events).values(event).on_conflict_do_nothing())
         if before is not None:
-            return await self._revived(connection, before, now)
+            return await self._revived(connection, before, now, again=one is not None and one.again)
         other = await self._open_row(connection, planned)
         await connection.execute(insert(respools).values(row_of(planned)))
         for number in planned.numbers:
@@ -176,9 +176,13 @@ class SqlRespools:
             await self._refuse(connection, row, reason, now)
         return 0
 
-    async def _revived(self, connection: AsyncConnection, row: Row[Any], now: datetime) -> int:
-        """An operator took it out of the dead letters: it begins anew."""
-        if row.grave != "buried" or row.state not in {"refused", "unknown"}:
+    async def _revived(self, connection: AsyncConnection, row: Row[Any], now: datetime, *, again: bool) -> int:
+        """Out of the dead letters, what certainly was not done begins anew.
+
+        A repetition of its event looks the same as one that an operator puts back. So what may have been done wants the
+        operator's own word.
+        """
+        if row.grave != "buried" or not (row.state == "refused" or (row.state == "unknown" and again)):
             return 0
         await self._write(connection, row, **FRESH | {"round": row.round + 1, "next_at": now, "due_at": now})
         return 1

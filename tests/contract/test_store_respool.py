@@ -310,9 +310,24 @@ async def test_a_doubtful_one_that_nobody_settles_becomes_a_dead_letter_and_stan
     assert await store.respools.open_for(planned("z")) is not None
     await store.respools.buried(dying)
     assert await store.respools.open_for(planned("z")) is None
+    assert (await store.respools.take([cause()], follow, NOON)).planned == 0  # a repetition is nobody's word
+    assert await state(store) == [(1, "unknown", "no answer")]
     assert (await store.respools.take([report()], follow, NOON)).reported == 1  # late, and still true
     assert (await state(store))[0] == (1, "accepted", None)
     assert (await store.respools.take([cause()], follow, NOON)).planned == 0  # requeued all the same: it is settled
+
+
+async def test_a_doubtful_one_is_asked_again_where_an_operator_says_so(store: SqlStore) -> None:
+    await store.respools.take([cause()], follow, NOON)
+    again = replace(cause(), again=True)
+    assert (await store.respools.take([again], follow, NOON)).planned == 0
+    await store.respools.conclude(await sent(store), Unknown("no answer"), NOON)
+    assert (await store.respools.take([again], follow, NOON)).planned == 0
+    [dying] = await store.respools.dying(NOON, 9)
+    await store.respools.buried(dying)
+    assert (await store.respools.take([again], follow, NOON)).planned == 1
+    await store.respools.conclude(await sent(store), Accepted(None), NOON)
+    assert (await store.respools.take([again], follow, NOON)).planned == 0
 
 
 # --- chains ----------------------------------------------------------------------------------------------------------

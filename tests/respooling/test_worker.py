@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from hub.config import load
 from hub.errors import ConfigurationError
-from hub.events import Event, identity, timestamp
+from hub.events import AGAIN, REPLAY, Event, identity, timestamp, to_message
 from hub.ports_respool import WORKER
 from hub.simulator.infocu5 import Infocu5, serving
 from tests.hub import body, fin, running, until
@@ -97,10 +98,15 @@ async def test_an_answer_that_says_nothing_certain_is_never_asked_for_again(tmp_
 
         await until(buried)
         assert vendor.leads == []
-        # An operator has looked at the dialer, and takes it out of the dead letters: only now it is asked again.
-        await here.bus.requeue(QUEUE, None, 9)
+        await here.bus.requeue(QUEUE, None, 9)  # which looks like any repetition of the event
+        await here.seal(sealed(_from(1)))
+        await here.respools(identity("test", "1"), lambda found: found and found[0].state == "accepted")
+        assert [lead["leadPhone"] for lead in vendor.leads] == [number(1)[3:]]
+        # An operator has looked at the dialer, and says so: only now it is asked again.
+        message = to_message(sealed(record(at=now())))
+        await here.bus.publish([replace(message, headers={**message.headers, REPLAY: AGAIN})])
         await here.respools(identity("test", "a"), lambda found: found[0].state == "accepted")
-        assert len(vendor.leads) == 1
+        assert len(vendor.leads) == 2
 
 
 async def test_an_answer_lost_after_the_lead_was_taken_is_settled_by_the_call_that_the_dialer_makes(

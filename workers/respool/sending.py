@@ -21,8 +21,8 @@ from hub.respooling.rules import Rule
 _IDLE: Final = 1.0  # seconds until another look: another process may have taken what is due here
 _SHORTEST: Final = 0.02
 _AFTER_FAILURE: Final = 1.0
-_DECIDING: Final = 60.0  # seconds of a claim until it is decided on
-_MARGIN: Final = 30.0
+_DECIDING: Final = 15.0  # seconds of a claim until it is decided on
+_MARGIN: Final = 5.0
 _CERTAIN: Final = (NotSent, RateLimited, Expired)
 _log = structlog.get_logger("respool")
 
