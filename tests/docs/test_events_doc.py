@@ -21,7 +21,7 @@ from hub.bus import wire
 from hub.bus.rabbitmq import RabbitBus
 from hub.bus.topology import COMMON, LADDER, dead_queue, retry_queue, suspects_queue
 from hub.calls import PROMISED, Folded, Timing, fold, resealed_event, seal, sealed_event
-from hub.config import Calls
+from hub.config import DIALERS, Calls
 from hub.events import REPLAY, Event, moment, to_message
 from hub.ports import Callback, Vendor
 from hub.vendors.focalscope.callbacks import VERBS as FOCALSCOPE_VERBS, FocalScope
@@ -147,6 +147,7 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     for vendor in ("infocaller", "focalscope"):
         made |= {f"call.{vendor}.sealed", f"call.{vendor}.resealed", f"callback.{vendor}.quarantined"}
     made |= {f"call.infocu5.{verb}" for verb in ("ended", "sealed", "resealed")}
+    made |= {f"respool.{vendor}.{verb}" for vendor in DIALERS for verb in ("accepted", "refused")}
     verbs = ("opened", "closed", "disabled", "enabled")
     made |= {f"destination.{kind}.{verb}" for kind in KINDS for verb in verbs}
     assert named == made
