@@ -20,6 +20,7 @@ from hub.operating.whereabouts import Whereabouts, look_up
 from hub.parts import make_disk, opened, worker_queues
 from hub.ports import Attempt, Bus, Stored
 from hub.ports_recordings import Recording
+from hub.respooling.planning import Respool
 
 
 def explain(
@@ -27,11 +28,11 @@ def explain(
     any_id: Annotated[str, typer.Argument(metavar="ID", help="Of a call, of an event, or of a request in quarantine.")],
 ) -> None:
     """Where an event is; of a call every event, in the order they were kept. Exits 1 where it is nowhere."""
-    where, recordings = run(_look_up(settings_of(context), any_id))
+    where, recordings, respools = run(_look_up(settings_of(context), any_id))
     if where.found or recordings:
         for line in _told(where):
             typer.echo(line)
-        for line in (line for recording in recordings for line in _recorded(recording)):
+        for line in (*(line for recording in recordings for line in _recorded(recording)), *map(_respooled, respools)):
             typer.echo(line)
         if where.of_call:
             show(_timeline(where.events), len(where.events), more=False)
@@ -48,7 +49,7 @@ def explain(
         raise typer.Exit(1)
 
 
-async def _look_up(settings: Settings, any_id: str) -> tuple[Whereabouts, list[Recording]]:
+async def _look_up(settings: Settings, any_id: str) -> tuple[Whereabouts, list[Recording], list[Respool]]:
     async with opened(settings) as store, AsyncExitStack() as stack:
         await store.ping()  # first: without it nothing can be said
         bus, why = await _bus(stack, settings)
@@ -57,11 +58,12 @@ async def _look_up(settings: Settings, any_id: str) -> tuple[Whereabouts, list[R
         where = await look_up(any_id, store, bus, queues, disk)
         named = await store.recordings.recording(where.id)
         recordings = [named] if named is not None else await store.recordings.of_call(where.id)
+        respools = await store.respools.of_call(where.id)
     if why:
         where.unasked["the bus"] = why
     if disk is None:
         where.unasked["the ingress's disk"] = f"there is no {settings.outbox.path} on this machine"
-    return where, recordings
+    return where, recordings, respools
 
 
 async def _bus(stack: AsyncExitStack, settings: Settings) -> tuple[Bus | None, str]:
@@ -157,6 +159,17 @@ def _recorded(recording: Recording) -> Iterator[str]:
         yield _line("", recording.state if recording.reason is None else f"{recording.state}: {recording.reason}")
     for failure in recording.history:
         yield _line("", f"attempt at {timestamp(failure.at)}: {failure.reason}")
+
+
+def _respooled(one: Respool) -> str:
+    """An attempt that the call caused, or is the report of."""
+    planned = one.planned
+    when = {"waiting": one.next_at, "accepted": one.at}.get(one.state, one.settled_at)
+    reason = f": {one.reason}" if one.reason else ""
+    report = f", its call {one.report} {one.outcome}" if one.report else ""
+    at = f" {timestamp(when)}" if when else ""
+    said = f"attempt {planned.attempt} by {planned.dialer}, {planned.campaign}: {one.state}{at}{reason}{report}"
+    return _line("respool", said)
 
 
 def _deaths(dead: Sequence[Found]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""C16: outcomes with duplicates over three replicas that are killed where it hurts most, answers dropped after the lead.
+"""C16: outcomes with duplicates over three replicas that are killed where it hurts most, answers dropped.
 
 What is counted is what the dialer has: a lead twice, a blocked number, a number whose window is closed. What nobody can
 know, because a process died between asking and writing down, is a dead letter or settled by the dialer's own call.
@@ -67,7 +67,7 @@ def window(now: datetime) -> dict[str, str]:
 
 
 @pytest.mark.timeout(_LONGEST)
-async def test_every_attempt_is_one_lead_whoever_drops_answers_and_whoever_is_killed(
+async def test_every_attempt_is_one_lead_whoever_drops_answers_and_whoever_is_killed(  # noqa: PLR0915  one row
     here: Site, tmp_path: Path, amqp_url: str, postgres_url: str
 ) -> None:
     luck = random.Random(5)  # noqa: S311
