@@ -51,7 +51,7 @@ def test_its_tables_name_every_state_every_reason_and_every_way_and_no_other() -
     reasons = {code(row[0])[0]: row[1] for row in table(PAGE, "reason", "means")}
     assert reasons == REASONS
     ways: dict[str, set[str]] = {}
-    for row in table(PAGE, "vendor", "how"):
+    for row in table(PAGE, "vendor", "way"):
         ways.setdefault(row[0].lower(), set()).update(code(row[1]))
     assert ways == {vendor: set(known) for vendor, known in DIALERS.items()}
 
