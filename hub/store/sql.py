@@ -35,6 +35,7 @@ from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
 from hub.store.forwarding_verbs import SqlForwarding
+from hub.store.gaps import GapBook
 from hub.store.polls import PollBook
 from hub.store.recordings_verbs import SqlRecordings
 from hub.store.rows import message_of
@@ -50,6 +51,7 @@ class SqlStore:
 
     Attributes:
         polls: how far each stream of polled records has come.
+        gaps: what was heard of a source's calls.
 
     Args:
         url: as configured: ``sqlite:///data/store.db``, ``postgresql://…``.
@@ -70,6 +72,7 @@ class SqlStore:
         self.forwarding = SqlForwarding(self._transactions, engine.dialect.name)
         self._workloads = {CRM: self.forwarding.workload, RECORDINGS: self.recordings.workload}
         self.polls = PollBook(self._transactions, engine.dialect.name)
+        self.gaps = GapBook(self._transactions, engine.dialect.name)
 
     async def start(self) -> None:
         """Makes a SQLite file, for its owner's eyes alone; nothing is connected before it is needed.
