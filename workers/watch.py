@@ -153,8 +153,11 @@ class Watch:
         name = identity("source", watched.name, verb, timestamp(since))
         event = Event(name, "source", watched.vendor, verb, watched.name, now, data)
         await self._bus.publish([to_message(event)])
-        log = _log.error if verb == "silent" else _log.info
-        log(f"source.{verb}", source=watched.name, since=timestamp(since), heard=one.heard, usual=one.usual)
+        said = {"source": watched.name, "since": timestamp(since), "heard": one.heard, "usual": one.usual}
+        if verb == "silent":
+            _log.error("source.silent", **said)
+        else:
+            _log.info("source.heard", **said)
 
     async def _cycle(self, watched: Watched) -> None:
         """The loss within the calls of the youngest hour of which all calls are sealed."""
