@@ -253,9 +253,8 @@ def _focalscope_records(name: str, source: FocalScopeSource, means: Means) -> Re
     from hub.gaps.finding import Comparing
     from hub.vendors.focalscope.records import FocalScopeRecords
 
-    if source.archive is None:
-        raise ConfigurationError(f"sources.{name}.archive: missing; expected the folder of FocalScope's archive")
-    fields: dict[str, str] = {**source.archive_fields}
+    assert source.archive is not None  # noqa: S101  `with_records` looked
+    fields = {str(ours): theirs for ours, theirs in source.archive_fields.items()}
     records = FocalScopeRecords(name, source.archive, epoch=source.epoch, country=source.country, fields=fields)
     return Comparing(records, means.gaps, grace=means.grace)
 
@@ -267,12 +266,18 @@ RECORDS: Final[dict[str, Callable[[str, Any, Means], RecordSource]]] = {
 """Who has records of finished calls, by vendor."""
 
 
-def make_records(name: str, source: AnySource, means: Means) -> RecordSource:
-    """A source's records. Raises ConfigurationError where its vendor, or its configuration, has none."""
-    make = RECORDS.get(source.vendor)
-    if make is None:
+def with_records(name: str, source: AnySource) -> None:
+    """Raises ConfigurationError where a source's vendor, or its configuration, has no records."""
+    if source.vendor not in RECORDS:
         raise ConfigurationError(f"sources.{name}: its vendor has no records to ask for; expected {', '.join(RECORDS)}")
-    return make(name, source, means)
+    if isinstance(source, FocalScopeSource) and source.archive is None:
+        raise ConfigurationError(f"sources.{name}.archive: missing; expected the folder of FocalScope's archive")
+
+
+def make_records(name: str, source: AnySource, means: Means) -> RecordSource:
+    """A source's records. Raises ConfigurationError where it has none."""
+    with_records(name, source)
+    return RECORDS[source.vendor](name, source, means)
 
 
 @asynccontextmanager

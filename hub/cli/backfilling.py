@@ -15,7 +15,7 @@ from hub.cli.urls import source_named
 from hub.config import Settings
 from hub.errors import ConfigurationError
 from hub.events import moment, timestamp
-from hub.parts import Means, asking, make_records, opened, queues, sqlite_path
+from hub.parts import Means, asking, make_records, opened, queues, sqlite_path, with_records
 from hub.polling.backfill import Progress, backfill as fill
 from hub.polling.gathering import Gatherer
 from hub.ports import Bus
@@ -78,6 +78,7 @@ async def _fill(
     tell: Callable[[Progress], None],
 ) -> Progress:
     configured = source_named(settings, name)
+    with_records(name, configured)
     url = settings.store.url.get_secret_value()
     if url.startswith("sqlite:"):
         existing(sqlite_path(url), "store.url")

@@ -58,7 +58,8 @@ def day(directory: Path, *, count: int, apart: float, seed: int = 7) -> list[Tol
 
 def split(told: Sequence[Told], fraction: float, seed: int = 3) -> tuple[list[Event], list[Event]]:
     """Those that came, and those that were lost on the way."""
-    came, lost = [], []
+    came: list[Event] = []
+    lost: list[Event] = []
     for number, one in enumerate(told):
         (lost if Dice("lost", seed, number, "").chance(fraction) else came).append(one.event)
     return came, lost

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from prometheus_client import REGISTRY
@@ -95,7 +96,7 @@ async def test_who_looks_after_a_restart_tells_the_same_silence_by_the_same_even
     for minutes in (0, 3):
         bus, now = Recorder(), [NOON + timedelta(minutes=minutes)]
         async with watching(store, bus, now):
-            await becomes(lambda bus=bus: bool(bus.events))
+            await becomes(partial(bool, bus.events))
         told.append(bus.events[0].id)
         await store.lead("watch/line-900", "nobody", NOON + timedelta(minutes=1), 0)
     assert told[0] == told[1]
