@@ -66,6 +66,20 @@ VariableValue = Annotated[str, AfterValidator(readable_by_the_vendor)]
 UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="without a slash at its end")]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z$][A-Za-z0-9_$]{0,99}$")]
 Pattern = Annotated[str, AfterValidator(event_pattern)]
+ArchiveField = Literal[
+    "unique_id",
+    "request_id",
+    "call_id",
+    "type",
+    "started",
+    "answered",
+    "ended",
+    "caller",
+    "did",
+    "extension",
+    "agent",
+    "queue",
+]
 WebhookSecret = Annotated[SecretStr, AfterValidator(webhook_secret)]
 
 
@@ -236,6 +250,12 @@ class FocalScopeSource(RecordedSource):
     dial_url: str | None = None
     recording_url: Template | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
+    archive: Path | None = Field(default=None, description="its archive of recordings, where it can be read here")
+    archive_fields: dict[ArchiveField, str] = Field(
+        default_factory=dict, description="ours = key of the archive's JSON"
+    )
+    archive_seconds: float = Field(default=900, gt=0, description="between two looks for calls that nobody reported")
+    archive_overlap: Seconds = Field(default=14400, description="how far before the last look each one begins")
 
 
 Meaning = Literal["id", "one", "done", "ok", "login", "text", "json"]
@@ -549,6 +569,14 @@ DIALERS: Final[Mapping[str, tuple[How, ...]]] = {
 """Vendors whose sources can respool, and by which ways."""
 
 
+class Gaps(Part):
+    """The calls that nobody reported."""
+
+    grace: Seconds = Field(default=120, description="for which a callback may be late before it counts as lost")
+    every: float = Field(default=300, gt=0, description="seconds between two looks at how much each source says")
+    weeks: int = Field(default=4, ge=2, le=52, description="that the present hour is compared with")
+
+
 class Egress(Part):
     """Where outgoing requests may go besides the public internet."""
 
@@ -580,6 +608,7 @@ class Settings(BaseSettings):
     resolvers: dict[Name, AnyResolver] = Field(default_factory=dict)
     destinations: dict[Name, AnyDestination] = Field(default_factory=dict)
     respool: Respool = Respool()
+    gaps: Gaps = Gaps()
     egress: Egress = Egress()
 
     @model_validator(mode="after")

@@ -120,6 +120,24 @@ poll_lag = Gauge(
 )
 poll_requests = Counter("trunkline_poll_requests", "Windows of records by how asking for them ended", ["source", "end"])
 poll_records = Counter("trunkline_poll_records", "Records that polls brought", ["source", "what"])
+callback_loss = Gauge(
+    "trunkline_callback_loss_ratio",
+    "Callbacks that did not come, of those that should have: by the vendor's records, or by the calls' life cycle",
+    ["source", "basis"],
+    multiprocess_mode="livemostrecent",
+)
+source_volume = Gauge(
+    "trunkline_source_volume_ratio",
+    "Calls that began of late, of those that are usual at this hour",
+    ["source", "span"],
+    multiprocess_mode="livemostrecent",
+)
+source_silent = Gauge(
+    "trunkline_source_silent",
+    "1 while a source tells of far fewer calls than is usual at this hour",
+    ["source"],
+    multiprocess_mode="livemostrecent",
+)
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
 recordings = Counter("trunkline_recordings", "Attempts at recordings by what came of them", ["source", "outcome"])
 recording_bytes = Counter("trunkline_recording_bytes", "Audio that was put into custody", ["source"])

@@ -19,11 +19,12 @@ from hub.operating.replay import Target
 from hub.polling.windows import Stream
 from hub.ports import Bus, QueueSpec, Vendor
 from hub.ports_forwarding import ForwardingStore
-from hub.ports_polls import PollStore, RecordSource
+from hub.ports_gaps import Gaps, GapStore
+from hub.ports_polls import RecordSource
 from hub.ports_recordings import RecordingStore
 from hub.ports_respool import Dialer, RespoolStore
 from hub.vendors.operations import Desk
-from workers import crm, persistence, poll, recordings, respool
+from workers import crm, persistence, poll, recordings, respool, watch
 from workers.runner import Service, Timed
 
 if TYPE_CHECKING:  # it brings aiohttp along
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # it brings aiohttp along
     from workers.respool.service import Asked
 
 
-class EveryStore(ForwardingStore, RecordingStore, PollStore, RespoolStore, Protocol):
+class EveryStore(ForwardingStore, RecordingStore, GapStore, RespoolStore, Protocol):
     """All the verbs that there are."""
 
 
@@ -80,12 +81,22 @@ WORKERS: Final[dict[str, Kind]] = {
 """Every worker by its name: a new one is one file and one line here."""
 
 
-def _poller(settings: Settings, store: PollStore, bus: Bus) -> Timed:
-    return poll.Poller(store, bus, lambda: _pollings(settings))
+def _poller(settings: Settings, store: GapStore, bus: Bus) -> Timed:
+    return poll.Poller(store, bus, lambda: _pollings(settings, store))
 
 
-TIMED: Final[dict[str, Callable[[Settings, PollStore, Bus], Timed]]] = {
+def _watch(settings: Settings, store: GapStore, bus: Bus) -> Timed:
+    calling = [
+        watch.Watched(name, source.vendor, settings.calls.longest)
+        for name, source in settings.sources.items()
+        if source.tokens
+    ]
+    return watch.Watch(store, bus, calling, every=settings.gaps.every, weeks=settings.gaps.weeks)
+
+
+TIMED: Final[dict[str, Callable[[Settings, GapStore, Bus], Timed]]] = {
     poll.NAME: _poller,
+    watch.NAME: _watch,
 }
 """Every role without a queue by its name: what it does because it is time."""
 
@@ -245,44 +256,89 @@ def make_client(name: str, source: AnySource, outgoing: "Outgoing") -> Desk[Any]
     return make(name, source, outgoing)
 
 
-def _infocu5_records(name: str, source: Infocu5Source, outgoing: "Outgoing") -> RecordSource:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a source of records is asked by.
+
+    Attributes:
+        outgoing: for a vendor that is asked over HTTP.
+        gaps: what was heard, for a vendor whose records stand in for lost callbacks.
+        grace: seconds for which such a callback may be late.
+    """
+
+    outgoing: "Outgoing"
+    gaps: Gaps
+    grace: float
+
+
+def _infocu5_records(name: str, source: Infocu5Source, means: Means) -> RecordSource:
     from hub.vendors.infocu5.polling import Infocu5Records
     from hub.vendors.infocu5.records import Reader
 
     reader = Reader(source=name, country=source.country, inbound_is=source.inbound_number)
-    return Infocu5Records(name, _infocu5(name, source, outgoing).client, reader)
+    return Infocu5Records(name, _infocu5(name, source, means.outgoing).client, reader)
 
 
-RECORDS: Final[dict[str, Callable[[str, Any, "Outgoing"], RecordSource]]] = {
+def _focalscope_records(name: str, source: FocalScopeSource, means: Means) -> RecordSource:
+    from hub.gaps.finding import Comparing
+    from hub.vendors.focalscope.records import FocalScopeRecords
+
+    assert source.archive is not None  # noqa: S101  `with_records` looked
+    fields = {str(ours): theirs for ours, theirs in source.archive_fields.items()}
+    records = FocalScopeRecords(name, source.archive, epoch=source.epoch, country=source.country, fields=fields)
+    return Comparing(records, means.gaps, grace=means.grace)
+
+
+RECORDS: Final[dict[str, Callable[[str, Any, Means], RecordSource]]] = {
     "infocu5": _infocu5_records,
+    "focalscope": _focalscope_records,
 }
 """Who has records of finished calls, by vendor."""
 
 
-def make_records(name: str, source: AnySource, outgoing: "Outgoing") -> RecordSource:
-    """A source's records. Raises ConfigurationError where its vendor has none."""
-    make = RECORDS.get(source.vendor)
-    if make is None:
+def with_records(name: str, source: AnySource) -> None:
+    """Raises ConfigurationError where a source's vendor, or its configuration, has no records."""
+    if source.vendor not in RECORDS:
         raise ConfigurationError(f"sources.{name}: its vendor has no records to ask for; expected {', '.join(RECORDS)}")
-    return make(name, source, outgoing)
+    if isinstance(source, FocalScopeSource) and source.archive is None:
+        raise ConfigurationError(f"sources.{name}.archive: missing; expected the folder of FocalScope's archive")
+
+
+def make_records(name: str, source: AnySource, means: Means) -> RecordSource:
+    """A source's records. Raises ConfigurationError where it has none."""
+    with_records(name, source)
+    return RECORDS[source.vendor](name, source, means)
 
 
 @asynccontextmanager
-async def _pollings(settings: Settings) -> AsyncIterator[list[poll.Polling]]:
+async def _pollings(settings: Settings, store: GapStore) -> AsyncIterator[list[poll.Polling]]:
     """Every source that is polled, ready to be asked."""
-    polled = {name: source for name, source in settings.sources.items() if isinstance(source, Infocu5Source)}
     async with asking(settings) as outgoing:
+        means = Means(outgoing, store.gaps, settings.gaps.grace)
         yield [
-            poll.Polling(
-                make_records(name, source, outgoing),
-                (
-                    Stream(f"poll/{name}", source.poll_seconds, source.poll_overlap),
-                    Stream(f"sweep/{name}", source.sweep_seconds, source.sweep_overlap),
-                ),
-                source.poll_window,
-            )
-            for name, source in polled.items()
+            poll.Polling(make_records(name, source, means), *_streams(name, source))
+            for name, source in settings.sources.items()
+            if _has_records(source)
         ]
+
+
+def _has_records(source: AnySource) -> bool:
+    return isinstance(source, Infocu5Source) or (isinstance(source, FocalScopeSource) and source.archive is not None)
+
+
+def _streams(name: str, source: AnySource) -> tuple[tuple[Stream, ...], float]:
+    """How often, and how far back; and the seconds that are asked for at once."""
+    match source:
+        case Infocu5Source():
+            often = Stream(f"poll/{name}", source.poll_seconds, source.poll_overlap)
+            return (often, Stream(f"sweep/{name}", source.sweep_seconds, source.sweep_overlap)), source.poll_window
+        case FocalScopeSource():
+            return (Stream(f"gaps/{name}", source.archive_seconds, source.archive_overlap),), _ARCHIVE_WINDOW
+        case _:
+            raise AssertionError(f"{name} has no records")
+
+
+_ARCHIVE_WINDOW: Final = 3600.0  # seconds of legs that are compared at once
 
 
 def _infocu5_dialer(client: Any, source: Any) -> Dialer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from hub.calls.facts import Facts, received_at
+from hub.calls.facts import Facts, asked_for, received_at
 from hub.calls.legs import Leg, legs_of, new_leg
 from hub.calls.life import CYCLES, PROMISED, Life, Timing, life
 from hub.calls.merge import merged
@@ -72,7 +72,7 @@ def reseals(event: Event) -> bool:
 def reused(known: Sequence[Event], new: Event, timing: Timing) -> bool:
     """Whether a new FocalScope leg comes so long after its call's last event that the request id is another call's."""
     before = [event for event in known if event.noun == "call"]
-    if new.vendor != "focalscope" or new.noun != "call" or not before or not new_leg(before, new):
+    if new.vendor != "focalscope" or new.noun != "call" or not before or asked_for(new) or not new_leg(before, new):
         return False
     last = max(received_at(event) for event in before)
     return received_at(new) - last > timedelta(seconds=timing.longest)

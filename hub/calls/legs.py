@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from hub.calls.facts import Facts, same_number
+from hub.calls.facts import Facts, leg_aliases, leg_id, responder, same_number
 from hub.events import Event, timestamp
 
 CALL_ACTION: Final = 2  # the code of Infocaller's action "call": a diversion to a number
@@ -101,36 +101,17 @@ def legs_of(facts: Facts) -> list[Leg]:
 # --- legs that the vendor names (FocalScope and whoever sends leg ids) -----------------------------------------------
 
 
-def _aliases(events: Iterable[Event]) -> dict[str, str]:
-    """A leg's short id to its long one, from the events that carry both."""
-    pairs = (event.data.get("vendor_ids", {}) for event in events)
-    return {ids["call_id"]: ids["call_uuid"] for ids in pairs if ids.get("call_id") and ids.get("call_uuid")}
-
-
-def leg_id(event: Event, aliases: dict[str, str]) -> str | None:
-    """The id of the leg that an event is of; None where the event has no leg or the leg no id."""
-    leg = event.data.get("leg")
-    if not isinstance(leg, dict) or not leg.get("id"):
-        return None
-    return aliases.get(str(leg["id"]), str(leg["id"]))
-
-
 def new_leg(known: Iterable[Event], event: Event) -> bool:
     """Whether an event is of a leg that none of the known events is of."""
     everything = [*known, event]
-    aliases = _aliases(everything)
+    aliases = leg_aliases(everything)
     mine = leg_id(event, aliases)
     return mine is not None and all(leg_id(other, aliases) != mine for other in everything[:-1])
 
 
-def _responder(event: Event) -> str:
-    agent = event.data.get("agent") or {}
-    return str(agent.get("extension") or event.data.get("vendor_data", {}).get("UserID") or "")
-
-
 def named(facts: Facts) -> list[Leg]:
     """Legs by the id that the vendor gives them; where it gives none, by their role."""
-    aliases = _aliases(facts.calls)
+    aliases = leg_aliases(facts.calls)
     legs: dict[str, Leg] = {}
     for event in facts.calls:
         said = event.data.get("leg")
@@ -144,7 +125,7 @@ def named(facts: Facts) -> list[Leg]:
         leg.order = (_ROLE_ORDER.get(leg.role or "", 2), int(number) if number.isdecimal() else 0, known or "")
         column = {"answered": leg.picked, "hangup": leg.hung, "missed": leg.missed}.get(event.verb)
         if column is not None:
-            column.setdefault(_responder(event), event.time)
+            column.setdefault(responder(event), event.time)
     return sorted(legs.values(), key=lambda leg: leg.order)
 
 

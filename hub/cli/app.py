@@ -38,7 +38,8 @@ class _Commands(LazyGroup):
         ),
         "replay": Elsewhere("hub.cli.replay:replay", "Publish kept events again for one worker or queue."),
         "backfill": Elsewhere(
-            "hub.cli.backfilling:backfill", "Ask a vendor that has records but no callbacks for those of a time."
+            "hub.cli.backfilling:backfill",
+            "Ask a vendor that has records for those of a time; where it calls back too, for what did not come.",
         ),
         "dead": Elsewhere("hub.cli.dead:app", "What workers gave up, kept with its reason."),
         "destinations": Elsewhere("hub.cli.destinations:app", "Where calls are forwarded to: how each is."),

@@ -1,4 +1,4 @@
-"""``trunkline backfill``: records of a time, from a vendor that does not call back."""
+"""``trunkline backfill``: records of a time, from a vendor that has some."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -15,7 +15,7 @@ from hub.cli.urls import source_named
 from hub.config import Settings
 from hub.errors import ConfigurationError
 from hub.events import moment, timestamp
-from hub.parts import asking, make_records, opened, queues, sqlite_path
+from hub.parts import Means, asking, make_records, opened, queues, sqlite_path, with_records
 from hub.polling.backfill import Progress, backfill as fill
 from hub.polling.gathering import Gatherer
 from hub.ports import Bus
@@ -32,7 +32,7 @@ def backfill(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a vendor that has records but no callbacks for those of a time.
+    """Ask a vendor that has records for those of a time; where it calls back too, for what did not come.
 
     Interrupted, the same command goes on where it was; done to its end, it begins anew.
     """
@@ -78,12 +78,13 @@ async def _fill(
     tell: Callable[[Progress], None],
 ) -> Progress:
     configured = source_named(settings, name)
-    async with asking(settings) as outgoing:
-        records = make_records(name, configured, outgoing)
-        url = settings.store.url.get_secret_value()
-        if url.startswith("sqlite:"):
-            existing(sqlite_path(url), "store.url")
-        async with opened(settings) as store, _bus(settings, dry_run=dry_run) as bus:
+    with_records(name, configured)
+    url = settings.store.url.get_secret_value()
+    if url.startswith("sqlite:"):
+        existing(sqlite_path(url), "store.url")
+    async with asking(settings) as outgoing, opened(settings) as store:
+        records = make_records(name, configured, Means(outgoing, store.gaps, settings.gaps.grace))
+        async with _bus(settings, dry_run=dry_run) as bus:
             gatherer = Gatherer(records, store, bus)
             return await fill(gatherer, store.polls, since, until, window=window, dry_run=dry_run, tell=tell)
 

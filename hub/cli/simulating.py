@@ -1,6 +1,7 @@
 """``trunkline simulate``: vendor scenarios played against a running hub over real HTTP."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hub.cli.shared import local_url, run, state
 from hub.config import FocalScopeSource, InfocallerSource, Settings, UContactSource
 from hub.errors import ConfigurationError
+from hub.simulator.archive import Archivist
 from hub.simulator.call import Source
 from hub.simulator.driver import Report, bar, play, table
 from hub.simulator.mutators import Mutations, mutate
@@ -61,6 +63,9 @@ def simulate(
     drop: _Fraction = 0.0,
     delay: _Fraction = 0.0,
     truncate: _Fraction = 0.0,
+    archive: Annotated[
+        Path | None, typer.Option(help="Where FocalScope's archive of these calls is written, dropped ones too.")
+    ] = None,
 ) -> None:
     """Play vendor scenarios against a hub. Exits 1 where an answer was neither 200 nor 422."""
     settings = state(context).settings()
@@ -70,10 +75,11 @@ def simulate(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     total = sum("drop" not in step.marks for step in steps(settings, scenarios, mutations, seed=seed, count=count))
+    archivist = Archivist()
     with Progress(*columns, console=console) as progress:
         report = run(
             play(
-                steps(settings, scenarios, mutations, seed=seed, count=count),
+                archivist.watch(steps(settings, scenarios, mutations, seed=seed, count=count)),
                 url or local_url(settings),
                 rate=rate,
                 concurrency=concurrency,
@@ -81,6 +87,8 @@ def simulate(
             ),
             fast=True,
         )
+    if archive is not None:
+        archivist.write(archive)
     Console().print(table(report))
     if not answered(report):
         raise typer.Exit(1)

@@ -80,7 +80,7 @@ def _applied(call: Touched, folded: Folded, now: datetime) -> Change:
             due = before.seal_at  # a recording is no sign of life
         plan = {"seal_at": due, **NOT_SEALED}
         return _change(call, folded, folded.record, plan)
-    if any(map(reseals, call.new)):
+    if any(map(reseals, call.new)) and folded.record["revision"] != before.revision:
         record = seal(folded, before.sealed_at)
         told = _traced(resealed_event(record, now), call.new)
         return _change(call, folded, record, _sealing(folded, before.sealed_at), told)

@@ -10,7 +10,7 @@ import phonenumbers
 from sqlalchemy import Row
 
 from hub.calls import applies, key
-from hub.calls.facts import received_at
+from hub.calls.facts import asked_for, received_at
 from hub.events import Event, Message, moment, timestamp, to_message
 from hub.ports import Stored
 from hub.store.failures import BadData, bad_data
@@ -49,6 +49,7 @@ def event_row(event: Event, now: datetime) -> dict[str, Any]:
         "kept_at": now,
         "traceparent": event.traceparent,
         "data": data,
+        "asked": asked_for(event),
     }
 
 

@@ -36,6 +36,7 @@ from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
 from hub.store.forwarding_verbs import SqlForwarding
+from hub.store.gaps import GapBook
 from hub.store.polls import PollBook
 from hub.store.recordings_verbs import SqlRecordings
 from hub.store.respool_verbs import SqlRespools
@@ -53,6 +54,7 @@ class SqlStore:
     Attributes:
         polls: how far each stream of polled records has come.
         respools: the arbiter of who is put back into a dialer.
+        gaps: what was heard of a source's calls.
 
     Args:
         url: as configured: ``sqlite:///data/store.db``, ``postgresql://…``.
@@ -78,6 +80,7 @@ class SqlStore:
             RESPOOL: self.respools.workload,
         }
         self.polls = PollBook(self._transactions, engine.dialect.name)
+        self.gaps = GapBook(self._transactions, engine.dialect.name)
 
     async def start(self) -> None:
         """Makes a SQLite file, for its owner's eyes alone; nothing is connected before it is needed.

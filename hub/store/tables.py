@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -74,13 +75,14 @@ events: Final = Table(
     Column("traceparent", Text),
     Column("data", Text, nullable=False),  # the body as it came
     Column("txid", BigInteger, nullable=False),  # see reading.py; the database fills it in
+    Column("asked", Boolean, nullable=False, server_default=false()),  # we asked the vendor for it
     Index("events_id", "id", unique=True),
     Index("events_call", "call_id", "seq"),
     sqlite_autoincrement=True,
 )
 
-# What a vendor told us by itself. INFOCU5's records are asked for: nobody was answered 200 for them.
-CALLBACK: Final = events.c.folds & events.c.routing_key.like("call.%") & events.c.routing_key.not_like("call.infocu5.%")
+# What a vendor told us by itself: for what we asked it nobody was answered 200.
+CALLBACK: Final = events.c.folds & events.c.routing_key.like("call.%") & ~events.c.asked
 
 # One row a call; `record` is the text that readers get, byte for byte.
 calls: Final = Table(

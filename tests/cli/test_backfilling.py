@@ -59,13 +59,14 @@ async def _trunkline(*words: str, at: Path) -> Said:
         (["backfill", "focu5", "--since", "2226-11-02"], "--since: found 2226-11-02"),
         (["backfill", "nobody", "--since", "2026-11-01"], "sources: found 'nobody'"),
         (["backfill", "line-900", "--since", "2026-11-01"], "sources.line-900: its vendor has no records"),
+        (["backfill", "desk", "--since", "2026-11-01"], "sources.desk.archive: missing"),
         (["backfill", "focu5", "--since", "2026-11-01"], "store.url: found no file"),
     ],
 )
 def test_a_wrong_usage_is_one_line_and_exit_2(tmp_path: Path, words: list[str], told: str) -> None:
     (tmp_path / "trunkline.toml").write_text(
         '[sources.focu5]\nvendor = "infocu5"\naffiliate_id = "a"\naffiliate_key = "k"\n'
-        '[sources.line-900]\nvendor = "infocaller"\n'
+        '[sources.line-900]\nvendor = "infocaller"\n[sources.desk]\nvendor = "focalscope"\n'
     )
     said = trunkline(*words, at=tmp_path)
     assert (said.status, said.out) == (2, "")

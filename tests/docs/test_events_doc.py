@@ -150,6 +150,9 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     made |= {f"respool.{vendor}.{verb}" for vendor in DIALERS for verb in ("accepted", "refused")}
     verbs = ("opened", "closed", "disabled", "enabled")
     made |= {f"destination.{kind}.{verb}" for kind in KINDS for verb in verbs}
+    made |= {
+        f"source.{vendor}.{verb}" for vendor in ("infocaller", "focalscope", "ucontact") for verb in ("silent", "heard")
+    }
     assert named == made
 
 

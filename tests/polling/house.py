@@ -15,6 +15,7 @@ from hub.events import Event
 from hub.parts import make_bus, make_store, queues
 from hub.polling.windows import Stream
 from hub.ports import Bus
+from hub.ports_gaps import GapStore
 from hub.ports_polls import Origin, Polled, PollStore
 from hub.simulator.infocu5 import Infocu5
 from hub.store.upgrade import upgrade
@@ -96,7 +97,7 @@ def having(*events: Event) -> Desk:
 
 
 @asynccontextmanager
-async def store_and_bus(settings: Settings) -> AsyncIterator[tuple[PollStore, Bus]]:
+async def store_and_bus(settings: Settings) -> AsyncIterator[tuple[GapStore, Bus]]:
     """Both, with their tables and queues."""
     await upgrade(settings.store.url.get_secret_value())
     store, bus = make_store(settings), make_bus(settings)

@@ -11,6 +11,7 @@ from hub.errors import Later, NotDurable, Refused
 from hub.polling.backfill import TRIES, Progress, backfill, stream
 from hub.polling.gathering import Count, Gatherer
 from hub.ports import Bus
+from hub.ports_gaps import GapStore
 from hub.ports_polls import Polled, PollStore
 from tests.hub import until
 from tests.polling.house import NAME, NOON, PLACES, Desk, event, having, keeping, settings, store_and_bus
@@ -21,7 +22,7 @@ STREAM: Final = stream(NAME, NOON)
 
 
 @pytest.fixture(params=PLACES)
-async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[PollStore, Bus]]:
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[GapStore, Bus]]:
     tables = PLACES[request.param](request, tmp_path)
     async with store_and_bus(settings(tmp_path, "http://127.0.0.1:9/", tables)) as both:
         yield both
@@ -37,7 +38,7 @@ async def run(store: PollStore, bus: Bus | None, desk: Desk, since: datetime = N
 
 
 async def test_a_range_is_published_once_resumed_where_it_broke_and_anew_after_its_end(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, bus = house
     calls = [event(n, NOON + n * HOUR / 4) for n in range(20)]
@@ -76,7 +77,7 @@ async def test_a_range_is_published_once_resumed_where_it_broke_and_anew_after_i
 
 
 async def test_what_cannot_work_ends_it_at_once_and_what_passes_is_tried_again(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, bus = house
     errors: list[Exception] = [Refused(200, "code 100")]
@@ -95,7 +96,7 @@ async def test_what_cannot_work_ends_it_at_once_and_what_passes_is_tried_again(
     assert passed.count == Count(new=1, known=4)  # a vendor that gives what was not asked for: once all the same
 
 
-async def test_two_ranges_do_not_take_each_others_progress(house: tuple[PollStore, Bus]) -> None:
+async def test_two_ranges_do_not_take_each_others_progress(house: tuple[GapStore, Bus]) -> None:
     store, bus = house
     await store.polls.advance(STREAM, NOON + 4 * HOUR, NOON)
     desk = having()

@@ -17,6 +17,7 @@ from hub.errors import Later, NotDurable, Refused, StoreUnavailable, TooMuch
 from hub.events import Message, to_event, to_message
 from hub.parts import ROLES, TIMED
 from hub.ports import Bus
+from hub.ports_gaps import GapStore
 from hub.ports_polls import Polled, PollStore
 from hub.simulator.infocu5 import Infocu5, made, serving
 from tests.hub import configuration, running, until
@@ -50,7 +51,7 @@ def embedded(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def house(embedded: Settings) -> AsyncIterator[tuple[PollStore, Bus]]:
+async def house(embedded: Settings) -> AsyncIterator[tuple[GapStore, Bus]]:
     async with store_and_bus(embedded) as both:
         yield both
 
@@ -134,7 +135,7 @@ async def test_a_wrong_key_degrades_the_role_says_why_and_never_the_key(tmp_path
 
 
 async def test_the_first_poll_looks_back_by_its_overlap_and_later_ones_overlap_the_last(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, _ = house
     clock, desk = Clock(), having()
@@ -148,7 +149,7 @@ async def test_the_first_poll_looks_back_by_its_overlap_and_later_ones_overlap_t
 
 
 async def test_an_outage_of_the_vendor_is_caught_up_from_the_watermark_in_windows(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, _ = house
     clock, bus = Clock(), Recorder()
@@ -175,7 +176,7 @@ async def until_mark(store: PollStore, expected: datetime) -> None:
     await until(there)
 
 
-async def test_the_watermark_stays_until_the_bus_has_confirmed(house: tuple[PollStore, Bus]) -> None:
+async def test_the_watermark_stays_until_the_bus_has_confirmed(house: tuple[GapStore, Bus]) -> None:
     store, _ = house
     clock, bus, desk = Clock(), Recorder(failures=3), having(event(1, NOON - timedelta(seconds=5)))
     await store.polls.advance(MARK, NOON - timedelta(seconds=60), NOON)
@@ -195,7 +196,7 @@ async def test_the_watermark_stays_until_the_bus_has_confirmed(house: tuple[Poll
     assert len(bus.ids) == 1
 
 
-async def test_a_long_outage_inside_catching_up_goes_on_where_it_came_to(house: tuple[PollStore, Bus]) -> None:
+async def test_a_long_outage_inside_catching_up_goes_on_where_it_came_to(house: tuple[GapStore, Bus]) -> None:
     store, _ = house
     clock, bus = Clock(NOON + timedelta(hours=5)), Recorder()
     failing = {"left": 4}
@@ -215,9 +216,7 @@ async def test_a_long_outage_inside_catching_up_goes_on_where_it_came_to(house: 
     assert starts.count(NOON + timedelta(hours=2)) >= 4
 
 
-async def test_a_store_that_is_away_is_waited_for(
-    house: tuple[PollStore, Bus], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_store_that_is_away_is_waited_for(house: tuple[GapStore, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
     store, _ = house
     bus, desk = Recorder(), having(event(1, NOON - timedelta(seconds=5)))
     lead, away = store.lead, {"left": 3}
@@ -237,7 +236,7 @@ async def test_a_store_that_is_away_is_waited_for(
 
 
 async def test_a_record_that_appears_long_after_its_call_began_is_found_by_the_sweep(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, _ = house
     clock, bus, late = Clock(), Recorder(), event(7, NOON - timedelta(hours=3))
@@ -257,7 +256,7 @@ async def test_a_record_that_appears_long_after_its_call_began_is_found_by_the_s
 
 
 async def test_a_record_that_changed_is_published_again_and_one_that_did_not_never(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, bus = house
     clock = Clock()
@@ -286,7 +285,7 @@ async def test_a_record_that_changed_is_published_again_and_one_that_did_not_nev
     assert first.id != second.id
 
 
-async def test_a_window_that_holds_too_much_is_asked_for_in_halves(house: tuple[PollStore, Bus]) -> None:
+async def test_a_window_that_holds_too_much_is_asked_for_in_halves(house: tuple[GapStore, Bus]) -> None:
     store, _ = house
     bus = Recorder()
     calls = [event(n, NOON - timedelta(seconds=n)) for n in range(1, 60)]
@@ -304,7 +303,7 @@ async def test_a_window_that_holds_too_much_is_asked_for_in_halves(house: tuple[
     assert sorted(bus.ids) == sorted(call.id for call in calls)
 
 
-async def test_what_is_no_record_is_told_and_counted_and_stops_nothing(house: tuple[PollStore, Bus]) -> None:
+async def test_what_is_no_record_is_told_and_counted_and_stops_nothing(house: tuple[GapStore, Bus]) -> None:
     store, _ = house
     bus, good = Recorder(), event(1, NOON - timedelta(seconds=5), callShoe="42")
 
@@ -325,7 +324,7 @@ def _metric(name: str, **labels: str) -> float:
 
 
 async def test_the_lag_is_the_time_since_the_watermark_also_where_another_process_asks(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, _ = house
     clock = Clock()
@@ -341,7 +340,7 @@ async def test_the_lag_is_the_time_since_the_watermark_also_where_another_proces
 
 
 async def test_of_several_processes_one_asks_and_another_takes_over_when_it_stops(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, _ = house
     clock, one, other = Clock(), having(), having()
@@ -359,7 +358,7 @@ async def test_of_several_processes_one_asks_and_another_takes_over_when_it_stop
 
 
 async def test_a_process_that_stood_still_gives_up_where_another_has_taken_over(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, _ = house
     released, entered = asyncio.Event(), asyncio.Event()
@@ -380,7 +379,7 @@ async def test_a_process_that_stood_still_gives_up_where_another_has_taken_over(
 
 
 async def test_a_refusal_is_an_error_in_the_log_and_is_asked_again_all_the_same(
-    house: tuple[PollStore, Bus],
+    house: tuple[GapStore, Bus],
 ) -> None:
     store, _ = house
     clock = Clock()
@@ -403,7 +402,7 @@ async def test_a_refusal_is_an_error_in_the_log_and_is_asked_again_all_the_same(
     assert ("poll.recovered", "info") in said
 
 
-async def test_a_defect_is_told_with_its_traceback_and_tried_again(house: tuple[PollStore, Bus]) -> None:
+async def test_a_defect_is_told_with_its_traceback_and_tried_again(house: tuple[GapStore, Bus]) -> None:
     store, _ = house
     broken = {"left": 2}
 

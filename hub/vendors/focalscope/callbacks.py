@@ -20,8 +20,8 @@ VERBS: Final[Mapping[str, str]] = {
     "hangup": "hangup",
 }
 CODES: Final[Mapping[str, str]] = {"0": "start", "1": "hangup", "2": "pickup", "3": "missed"}
-_ROLES: Final[Mapping[str, str]] = {"api": "agent", "outgoing": "customer"}
-_DIRECTIONS: Final[Mapping[str, str]] = {"api": "outbound", "outgoing": "outbound", "incoming": "inbound"}
+ROLES: Final[Mapping[str, str]] = {"api": "agent", "outgoing": "customer"}
+DIRECTIONS: Final[Mapping[str, str]] = {"api": "outbound", "outgoing": "outbound", "incoming": "inbound"}
 _KNOWN: Final = frozenset(
     {
         *("calltype", "event", "callid", "requestid", "eventcode", "iscallrecorded", "guid"),
@@ -134,11 +134,11 @@ def _sent(variables: Variables) -> list[tuple[str, tuple[str, ...]]]:
 
 def _role(variables: Variables) -> str:
     kind = variables.get("CallType").lower()
-    return _ROLES.get(kind, kind)
+    return ROLES.get(kind, kind)
 
 
 def _direction(ids: Ids, variables: Variables) -> str | None:
-    return _DIRECTIONS.get(variables.get("CallType").lower(), "outbound" if ids.request else None)
+    return DIRECTIONS.get(variables.get("CallType").lower(), "outbound" if ids.request else None)
 
 
 def _present(**values: str) -> dict[str, str] | None:

@@ -62,7 +62,7 @@ def test_a_form_field_is_found_by_its_name(body: str) -> None:
         b"\x00\x01",
         b"apiInfocaller={}&apiInfocaller=[]",
         b"apiInfocaller={}&apiInfocaller=",
-        gzip.compress(JSON.encode()),
+        gzip.compress(JSON.encode(), mtime=0),
         "{}".encode("utf-16"),
     ],
 )

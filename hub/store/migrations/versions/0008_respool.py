@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008_respool"
-down_revision = "0006_polls"
+down_revision = "0007_asked"
 branch_labels = None
 depends_on = None
 
