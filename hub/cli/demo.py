@@ -30,6 +30,7 @@ from hub.simulator.crms.salesforce import SalesforceDouble
 from hub.simulator.crms.webhook import WebhookDouble
 from hub.simulator.crms.zoho import ZohoDouble
 from hub.simulator.driver import Report, bar, play
+from hub.simulator.infocu5 import Infocu5, serving
 from hub.simulator.mutators import Mutations
 from hub.wiring import Process
 
@@ -63,18 +64,35 @@ def destinations(crms: Mapping[str, Double]) -> dict[str, dict[str, Any]]:
     }
 
 
-def settings_in(directory: Path, audio: str, crms: Mapping[str, Double]) -> Settings:
+def settings_in(directory: Path, audio: str, crms: Mapping[str, Double], dialer: str) -> Settings:
     """A hub for the demo: everything in ``directory``, sealing quick enough to be watched.
 
     Args:
         directory: of its own.
         audio: where the simulated vendor serves recordings.
         crms: the destinations.
+        dialer: where the simulated INFOCU5 listens.
     """
+    vendor = Infocu5()
     template = f"{audio}/recordings/{{call_uuid}}.wav"
     sources = {
         "line-900": {"vendor": "infocaller", "tokens": ["demo-of-infocaller"], "lines": {"123456789": "3956"}},
         "desk": {"vendor": "focalscope", "tokens": ["demo-of-focalscope"], "recording_url": template},
+        "focu5": {
+            "vendor": "infocu5",
+            "base_url": dialer,
+            "affiliate_id": vendor.affiliate_id,
+            "affiliate_key": vendor.affiliate_key,
+            "rate": 500,
+            "country": "ES",
+        },
+    }
+    rule = {
+        "sources": ["desk"],
+        "dispositions": ["no_answer"],
+        "dialer": "focu5",
+        "campaign": "Campaign Name",
+        "delays": ["0s"],
     }
     return Settings.model_validate(
         {
@@ -87,6 +105,7 @@ def settings_in(directory: Path, audio: str, crms: Mapping[str, Double]) -> Sett
             "egress": {"allow": ["127.0.0.0/8"]},
             "sources": sources,
             "destinations": destinations(crms),
+            "respool": {"rules": [rule]},
         }
     )
 
@@ -104,14 +123,15 @@ async def vendor_of_audio() -> AsyncIterator[str]:
 
 
 async def demonstrate(
-    directory: Path, progress: Progress, crms: Mapping[str, Double]
+    directory: Path, progress: Progress, crms: Mapping[str, Double], dialer: Infocu5
 ) -> tuple[Report, dict[str, int], dict[str, Any]]:
     """Plays the simulation until all is sealed, stored and forwarded; the report, the counts, and the ledger."""
     async with AsyncExitStack() as stack:
         audio = await stack.enter_async_context(vendor_of_audio())
         for double in crms.values():
             await stack.enter_async_context(served(double))
-        return await _demonstrate(settings_in(directory, audio, crms), progress)
+        url = await stack.enter_async_context(serving(dialer))
+        return await _demonstrate(settings_in(directory, audio, crms, url), progress)
 
 
 async def _demonstrate(settings: Settings, progress: Progress) -> tuple[Report, dict[str, int], dict[str, Any]]:
@@ -127,7 +147,7 @@ async def _demonstrate(settings: Settings, progress: Progress) -> tuple[Report, 
         books = dict(await process.ledger())
         # The audit gives an event time to arrive before it looks for it; here everything has arrived.
         books["workers"]["persistence"]["unaccounted"] = sorted(await process.audit.missing())
-        return report, await process.store.counts() | await _audio(process), books
+        return report, await process.store.counts() | await _audio(process) | await _respools(process), books
     finally:
         process.stop()
         await serving
@@ -159,6 +179,13 @@ async def _audio(process: Process) -> dict[str, int]:
     return told | {"audio": sum(told.values())}
 
 
+async def _respools(process: Process) -> dict[str, int]:
+    """How many contacts were put back into the dialer, as events tell, and how many were not."""
+    keys = {"accepted": "respool.infocu5.accepted", "refused": "respool.infocu5.refused"}
+    found = (await process.store.survey(EventFilter(routing_keys=list(keys.values())))).counts
+    return {f"respools {name}": found.get(key, 0) for name, key in keys.items()}
+
+
 def records(crms: Mapping[str, Double]) -> dict[str, int]:
     """What each CRM has."""
     return {
@@ -168,11 +195,13 @@ def records(crms: Mapping[str, Double]) -> dict[str, int]:
 
 
 def balances(
-    report: Report, counts: dict[str, int], books: dict[str, Any], there: Mapping[str, int]
+    report: Report, counts: dict[str, int], books: dict[str, Any], there: Mapping[str, int], leads: int
 ) -> dict[str, tuple[int, int, bool]]:
     """Each line of the account: what went in, what came out, whether they are equal."""
     callbacks, worker, crm = books["callbacks"], books["workers"]["persistence"], books["workers"]["crm"]
     kept = counts["events"] - counts["derived"] - counts["audio"]
+    kept -= counts["respools accepted"] + counts["respools refused"]
+    respool = books["workers"]["respool"]
     lines = {
         "callbacks in = answered 200": (report.statuses.get(200, 0), callbacks["accepted"]),
         "accepted, without repetitions = events kept": (callbacks["accepted"] - callbacks["duplicate"], kept),
@@ -180,6 +209,8 @@ def balances(
         "calls sealed = seals that came back": (counts["sealed"], counts["seals"]),
         "recordings announced = stored": (counts["announced"], counts["stored"]),
         **{f"calls sealed = records at {name}": (counts["sealed"], found) for name, found in there.items()},
+        "respools accepted = leads at the dialer": (counts["respools accepted"], leads),
+        "respooling: dead, in flight": (0, respool["dead"] + respool["in_flight"]),
         "forwarding: dead, in flight": (0, crm["dead"] + crm["in_flight"]),
         "dead, in flight, unaccounted": (0, worker["dead"] + worker["in_flight"] + len(worker["unaccounted"])),
     }
@@ -191,9 +222,9 @@ def main() -> None:
     logs.configure("error")  # what the doubles drop is told as a warning, and mended
     console = Console(width=None if sys.stdout.isatty() else 100)
     with TemporaryDirectory(prefix="trunkline-demo-") as directory, Progress(console=console) as progress:
-        crms = doubles()
-        report, counts, books = run(demonstrate(Path(directory), progress, crms), fast=True)
-    account = balances(report, counts, books, records(crms))
+        crms, dialer = doubles(), Infocu5()
+        report, counts, books = run(demonstrate(Path(directory), progress, crms, dialer), fast=True)
+    account = balances(report, counts, books, records(crms), len(dialer.leads))
     table = Table("account", "in", "out", "", title="Trunkline, embedded", title_justify="left")
     for name, (one, other, equal) in account.items():
         table.add_row(name, str(one), str(other), "=" if equal else "DIFFERS")

@@ -28,9 +28,9 @@ from tests.respooling.support import record, sealed
 from tests.respooling.test_windows import slowly
 from tests.vendors.ucontact.instance import source as cloud_source
 
-OUTCOMES: Final = at(quick=120, full=10_000)
+OUTCOMES: Final = at(quick=80, full=10_000)
 STEP: Final = timedelta(minutes=at(quick=30, full=10))
-HOURS: Final = at(quick=8, full=14)
+HOURS: Final = at(quick=6, full=14)
 WINDOW: Final = {"mon-sun": "00:30-02:30, 09:00-11:00"}
 """Open over the hour that is left out, or passed twice."""
 
