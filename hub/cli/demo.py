@@ -38,7 +38,7 @@ CALLS: Final = 600
 SEED: Final = 20
 RATE: Final = 400.0
 MUTATIONS: Final = Mutations(duplicate=0.05, reorder=0.2)
-_PATIENCE: Final = 90.0
+_PATIENCE: Final = 180.0
 SECRET: Final = "whsec_ZGVtbyBvZiB0cnVua2xpbmUsIDI0IGJ5dGVz"  # noqa: S105  of the demo's receiver, nobody else's
 
 
@@ -88,7 +88,7 @@ def settings_in(directory: Path, audio: str, crms: Mapping[str, Double], dialer:
         },
     }
     rule = {
-        "sources": ["desk"],
+        "sources": ["line-900"],
         "dispositions": ["no_answer"],
         "dialer": "focu5",
         "campaign": "Campaign Name",
