@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hub.calls import PROMISED, Timing
-from hub.config import AnySource, FocalScopeSource, InfocallerSource, Infocu5Source, Settings
+from hub.config import AnySource, FocalScopeSource, InfocallerSource, Infocu5Source, Settings, UContactSource
 from hub.custody import Custody
 from hub.disk import Disk
 from hub.errors import ConfigurationError
@@ -212,8 +212,20 @@ def _infocu5(name: str, source: Infocu5Source, outgoing: "Outgoing") -> Desk[Any
     return Desk(client, OPERATIONS)
 
 
+def _ucontact(name: str, source: UContactSource, outgoing: "Outgoing") -> Desk[Any]:
+    from hub.vendors.ucontact.making import make
+    from hub.vendors.ucontact.operations import OPERATIONS
+
+    lane = outgoing.lane(
+        f"{source.vendor}.{name}", rate=source.rate, concurrency=source.concurrency, timeout=source.timeout
+    )
+    client = make(name, source, lane)
+    return Desk(client, OPERATIONS, client.close)
+
+
 CLIENTS: Final[dict[str, Callable[[str, Any, "Outgoing"], Desk[Any]]]] = {
     "infocu5": _infocu5,
+    "ucontact": _ucontact,
 }
 """Who can be asked for something, by vendor: a client and the table of its operations. A new one is a line here."""
 
