@@ -165,6 +165,15 @@ def make_decoder(name: str, source: AnySource) -> Vendor | None:
             from hub.vendors.focalscope.callbacks import FocalScope
 
             return FocalScope(source=name, epoch=source.epoch, country=source.country)
+        case UContactSource():
+            from hub.vendors.ucontact.callbacks import UContactEvents
+
+            return UContactEvents(
+                source=name,
+                country=source.country,
+                dispositions=dict(source.dispositions),
+                recorded=bool(source.recording_urls),
+            )
         case _:
             return None
 

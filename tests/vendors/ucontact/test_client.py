@@ -200,13 +200,8 @@ async def test_fresh_leads_are_called_at_once_or_at_a_time() -> None:
 
 async def test_a_contact_without_numbers_is_refused_unsent_and_a_token_is_needed() -> None:
     async with instance() as (vendor, client):
-        for contacts in (
-            [],
-            [{"clientIds": []}],
-            [{"clientId": "x"}],
-            [{"clientIds": "1567890"}],
-            [{"clientIds": ["x"]}],
-        ):
+        wrong: list[list[dict[str, Any]]] = [[], *([{"clientIds": each}] for each in ([], "1567890", ["x"], None))]
+        for contacts in wrong:
             with pytest.raises(Permanent):
                 await client.automation.create_list("hub", "June", contacts)
         assert vendor.asked == []
@@ -218,7 +213,7 @@ async def test_a_contact_without_numbers_is_refused_unsent_and_a_token_is_needed
             await client.automation.list_state("hub", "June")
 
 
-# --- recordings, campaigns, the rest -----------------------------------------------------------------------------------
+# --- recordings, campaigns, the rest ----------------------------------------------------------------------------------
 
 
 async def test_recordings_are_found_converted_and_tagged() -> None:
