@@ -105,7 +105,8 @@ def upload_base(*, timezones: bool) -> Run:
         rows = str(given["rows"])
         if not (rows.isascii() and rows.isdecimal() and int(rows)):
             raise ConfigurationError(f"rows: found {rows[:20]!r}; expected a number, 1 or more")
-        base = read_base(read_file(given["file"]), campaign=given["campaign"], timezones=timezones)
+        text, state = read_file(given["file"]), client.state_variable
+        base = read_base(text, campaign=given["campaign"], timezones=timezones, state=state)
         progress = await upload(
             client,
             base,
