@@ -27,6 +27,7 @@ from hub.ports import Callback, Vendor
 from hub.vendors.focalscope.callbacks import VERBS as FOCALSCOPE_VERBS, FocalScope
 from hub.vendors.infocaller.callbacks import VERBS as INFOCALLER_VERBS, Infocaller
 from hub.vendors.infocu5.records import Reader, Record
+from hub.vendors.ucontact.callbacks import EVENTS as UCONTACT_EVENTS, FLAGS as UCONTACT_FLAGS
 from tests.bus.broker import insist
 from tests.docs.reading import blocks, code, document, table
 from tests.hub import ADMIN, TOKEN, Hub, body, configuration, fin, running, until
@@ -144,7 +145,10 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     named = {key for row in table(DOC, "routing key", "from") for key in code(row[0])}
     made = {f"call.infocaller.{verb}" for verb in INFOCALLER_VERBS.values()}
     made |= {f"call.focalscope.{verb}" for verb in FOCALSCOPE_VERBS.values()}
-    for vendor in ("infocaller", "focalscope"):
+    for noun, verb in UCONTACT_EVENTS.values():
+        made |= {f"{noun}.ucontact.{verb}"} | ({f"interaction.ucontact.{verb}"} if noun == "call" else set())
+    made |= {f"agent.ucontact.{verb}" for _, *verbs in UCONTACT_FLAGS.values() for verb in verbs}
+    for vendor in ("infocaller", "focalscope", "ucontact"):
         made |= {f"call.{vendor}.sealed", f"call.{vendor}.resealed", f"callback.{vendor}.quarantined"}
     made |= {f"call.infocu5.{verb}" for verb in ("ended", "sealed", "resealed")}
     verbs = ("opened", "closed", "disabled", "enabled")
