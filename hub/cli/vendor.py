@@ -23,6 +23,9 @@ class _Commands(LazyGroup):
         "call": Elsewhere(
             "hub.cli.calling:call", "Call an operation of a vendor's client by its name, and print the answer as JSON."
         ),
+        "upload": Elsewhere(
+            "hub.cli.uploading:upload", "Upload a list of numbers to a dialer, once every value of it is checked."
+        ),
     }
 
 

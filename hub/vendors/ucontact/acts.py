@@ -105,7 +105,8 @@ def upload_base(*, timezones: bool) -> Run:
         rows = str(given["rows"])
         if not (rows.isascii() and rows.isdecimal() and int(rows)):
             raise ConfigurationError(f"rows: found {rows[:20]!r}; expected a number, 1 or more")
-        base = read_base(read_file(given["file"]), campaign=given["campaign"], timezones=timezones)
+        text, state = read_file(given["file"]), client.state_variable
+        base = read_base(text, campaign=given["campaign"], timezones=timezones, state=state)
         progress = await upload(
             client,
             base,
@@ -142,6 +143,16 @@ async def fresh_leads(client: UContact, given: Mapping[str, Any]) -> Any:
     """Fresh leads."""
     contacts, at = listed(given["list"]), given["date"]
     return await client.automation.fresh_leads(given["hub"], given["filename"], contacts, at=at)
+
+
+async def list_state(client: UContact, given: Mapping[str, Any]) -> Any:
+    """A list's state, now or once it has loaded."""
+    text = str(given["within"])
+    if not (text.isascii() and text.isdecimal() and len(text) < 6):  # noqa: PLR2004
+        raise ConfigurationError(f"within: found {text[:20]!r}; expected seconds, 0 or more")
+    if int(text):
+        return await client.automation.loaded(given["hub"], given["filename"], within=float(text))
+    return await client.automation.list_state(given["hub"], given["filename"])
 
 
 def listed(contacts: Any) -> list[Any]:

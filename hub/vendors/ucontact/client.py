@@ -63,6 +63,11 @@ class UContact:
         self.api: Generation = api
         self.automation = Automation(asking, zone)
 
+    @property
+    def state_variable(self) -> str:
+        """The variable that a record of a list with time zones says its state in."""
+        return self._ask.name("uploadbaseTimezone", "state")
+
     async def close(self) -> None:
         """Ends the session, where one was begun."""
         await self._ask.close()

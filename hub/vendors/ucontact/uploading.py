@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.errors import Doubtful, TrunklineError
+from hub.errors import Doubtful, Permanent, TrunklineError
 from hub.vendors.ucontact.bases import PART, Base, list_name
 from hub.vendors.ucontact.client import UContact
 
@@ -46,6 +46,7 @@ async def upload(
     username: str,
     timezones: bool = False,
     part: int = PART,
+    from_line: int = 1,
     tell: Callable[[Uploaded], None] = lambda _: None,
 ) -> Uploaded:
     """Sends a list in parts, each a list of its own at the vendor, ``NAME_1.csv`` and so on, until one fails.
@@ -58,15 +59,20 @@ async def upload(
         username: who uploads it.
         timezones: by the function for time zones.
         part: records in one request.
+        from_line: the first line of the part to go on with, of the same file with the same ``part``.
         tell: hears of every part.
 
     Raises:
-        Permanent: the name or a value is not what the vendor takes; nothing was sent.
+        Permanent: the name or a value is not what the vendor takes, or no part begins at ``from_line``; nothing was
+            sent.
     """
     parts = list(base.checked().parts(part))
     names = [list_name(name, each.number if len(parts) > 1 else None) for each in parts]
-    progress = Uploaded(len(base.records))
-    for each, filename in zip(parts, names, strict=True):
+    if from_line > 1 and from_line not in {each.first for each in parts}:
+        raise Permanent(f"from line {from_line}: no part of {part} records begins there")
+    left = [(each, name) for each, name in zip(parts, names, strict=True) if each.last >= from_line]
+    progress = Uploaded(sum(each.rows for each, _ in left))
+    for each, filename in left:
         progress.line = each.first
         tell(progress)
         try:
