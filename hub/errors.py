@@ -169,7 +169,7 @@ class TooMuch(Permanent):
 
 
 class Unacceptable(TrunklineError):
-    """A call that cannot be placed as it was asked for; the message is one line: key, what was found, what is expected."""
+    """A call that cannot be placed as it was asked for; one line says the key, what was found, what is expected."""
 
 
 class KeyReused(TrunklineError):

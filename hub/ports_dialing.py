@@ -48,8 +48,12 @@ class Placed:
 class Dialer(Protocol):
     """A source that places calls."""
 
-    async def dial(self, order: Order) -> Placed:
+    async def dial(self, order: Order, before: float) -> Placed:
         """Places a call.
+
+        Args:
+            order: checked.
+            before: of the monotonic clock: it is not sent after that (``NotSent``).
 
         Raises:
             NotSent, LaneClosed, RateLimited, Expired: certainly nothing was done.
@@ -115,7 +119,14 @@ class Dials(Protocol):
     """Verbs, each one transaction; all raise StoreUnavailable. Those with a claim say whether it was ours."""
 
     async def take(
-        self, order: Order, vendor: str, callee: Mapping[str, str], key: str | None, now: datetime, within: float
+        self,
+        order: Order,
+        vendor: str,
+        *,
+        callee: Mapping[str, str],
+        key: str | None,
+        now: datetime,
+        within: float,
     ) -> Dial:
         """Makes a dial, and ``dial.<vendor>.requested``; or returns the one that the key stands for.
 
@@ -148,7 +159,7 @@ class Dials(Protocol):
         ...
 
     async def accepted(self, dial_id: str, claim: str, placed: Placed, now: datetime) -> bool:
-        """The vendor has taken it on: the row, and ``dial.<vendor>.accepted``. Also of one that was given for unknown."""
+        """The vendor has taken it on: the row, and ``dial.<vendor>.accepted``; also of one given for unknown."""
         ...
 
     async def failed(self, dial_id: str, claim: str, reason: str, now: datetime) -> bool:

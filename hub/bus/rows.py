@@ -172,7 +172,6 @@ class Routes:
             known = self._known[routing_key] = tuple(sorted(bound)) or (UNROUTED_QUEUE,)
         return known
 
-
     def commanded(self, routing_key: str) -> tuple[int, ...]:
         """The queues a command goes to. Raises NotDurable where there is none."""
         bound = {queue for queue, pattern in self._commands if matches(pattern, routing_key)}

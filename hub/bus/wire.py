@@ -5,9 +5,9 @@ A copy keeps the body and the headers of what it is a copy of; what the hub adds
 (Unix microseconds: it orders the dead letters), ``history`` (the failed attempts, as JSON ``[[Unix milliseconds,
 reason], …]``), ``returned`` (1: it was taken for a suspect once, so dead it stays), ``probe`` (no event at all: whoever
 gets it acknowledges it); in the held queues of ordered ones ``place`` (in its call's line), ``copy`` (tells it from
-other copies), and ``baton`` (no event either: ``hub.bus.turn``); of a command its ``command``, which is its name. Where a queue is ordered, every event has
-``trunkline-slot`` too (``hub.bus.slots``). One more is the message's own, and its consumers':
-``hub.events.REPLAY``.
+other copies), and ``baton`` (no event either: ``hub.bus.turn``); of a command its ``command``, which is its
+name. Where a queue is ordered, every event has ``trunkline-slot`` too (``hub.bus.slots``). One more is the message's
+own, and its consumers': ``hub.events.REPLAY``.
 """
 
 import struct

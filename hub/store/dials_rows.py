@@ -18,7 +18,14 @@ _ASKED: Final = ("agent", "caller_number", "campaign")
 
 
 def row_of(
-    dial_id: str, order: Order, vendor: str, callee: Mapping[str, str], key: str | None, now: datetime, within: float
+    dial_id: str,
+    order: Order,
+    vendor: str,
+    *,
+    callee: Mapping[str, str],
+    key: str | None,
+    now: datetime,
+    within: float,
 ) -> dict[str, Any]:
     """The row of a dial that is taken now."""
     return {

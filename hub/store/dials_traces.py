@@ -35,7 +35,12 @@ async def note(connection: AsyncConnection, kept: Collection[Event]) -> None:
     found: dict[str, dict[str, Any]] = {}
     for event in kept:
         if name := trace(event):
-            row = {"call_id": key(event), "source": event.source, "trace": name, "at": received_at(event)}
+            row: dict[str, Any] = {
+                "call_id": key(event),
+                "source": event.source,
+                "trace": name,
+                "at": received_at(event),
+            }
             found.setdefault(row["call_id"], row)
     if not found:
         return

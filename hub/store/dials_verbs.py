@@ -46,7 +46,14 @@ class SqlDials:
     # --- taking ------------------------------------------------------------------------------------------------------
 
     async def take(
-        self, order: Order, vendor: str, callee: Mapping[str, str], key: str | None, now: datetime, within: float
+        self,
+        order: Order,
+        vendor: str,
+        *,
+        callee: Mapping[str, str],
+        key: str | None,
+        now: datetime,
+        within: float,
     ) -> Dial:
         """Makes a dial, or returns the one that the key stands for."""
         dial_id = str(uuid4())
@@ -56,7 +63,11 @@ class SqlDials:
                 known = await self._known(connection, order, key, dial_id, now)
                 if known is not None:
                     return known
-            made = insert(dials).values(row_of(dial_id, order, vendor, callee, key, now, within)).returning(dials)
+            made = (
+                insert(dials)
+                .values(row_of(dial_id, order, vendor, callee=callee, key=key, now=now, within=within))
+                .returning(dials)
+            )
             row = (await connection.execute(made)).one()
             await self._tell(connection, row, "requested", now)
             return dial_of(row)
@@ -122,9 +133,7 @@ class SqlDials:
             if row is None or row.sent_at is not None or now >= row.give_up_at:
                 return False
             until = now + timedelta(seconds=lease)
-            await self._write(
-                connection, row, sent_at=now, claimed_until=until, attempt=row.attempt + 1, loose=True
-            )
+            await self._write(connection, row, sent_at=now, claimed_until=until, attempt=row.attempt + 1, loose=True)
             return True
 
         return await self._transactions.write(work)
@@ -299,9 +308,9 @@ class SqlDials:
 
         async def work(connection: AsyncConnection) -> int:
             await connection.execute(
-                update(dials).where(_columns.loose, _columns.state != "requested", _columns.sent_at < before).values(
-                    loose=False
-                )
+                update(dials)
+                .where(_columns.loose, _columns.state != "requested", _columns.sent_at < before)
+                .values(loose=False)
             )
             await connection.execute(delete(dial_traces).where(dial_traces.c.at < before - LATEST))
             gone = await connection.execute(delete(dial_keys).where(dial_keys.c.until <= now))
@@ -320,20 +329,21 @@ class SqlDials:
     async def _row(self, connection: AsyncConnection, dial_id: str) -> Row[Any] | None:
         return (await connection.execute(select(dials).where(_columns.dial_id == dial_id))).one_or_none()
 
-    async def _mine(
-        self, connection: AsyncConnection, dial_id: str, claim: str, *states: str
-    ) -> Row[Any] | None:
+    async def _mine(self, connection: AsyncConnection, dial_id: str, claim: str, *states: str) -> Row[Any] | None:
         query = select(dials).where(_columns.dial_id == dial_id, _columns.claim == claim, _columns.state.in_(states))
         return (await connection.execute(query.with_for_update())).one_or_none()
 
     async def _write(self, connection: AsyncConnection, row: Row[Any], **values: Any) -> Row[Any]:
         written = update(dials).where(_columns.dial_id == row.dial_id).values(**values).returning(dials)
-        return (await connection.execute(written)).one()
+        found: Row[Any] = (await connection.execute(written)).one()
+        return found
 
     async def _accept(self, connection: AsyncConnection, row: Row[Any], now: datetime, **values: Any) -> None:
         rests = {"state": "accepted", "settled_at": now, "next_at": None, "reason": None, "claimed_until": None}
         loose = values["call_id"] is None
-        await self._tell(connection, await self._write(connection, row, **rests, **values, loose=loose), "accepted", now)
+        await self._tell(
+            connection, await self._write(connection, row, **rests, **values, loose=loose), "accepted", now
+        )
 
     async def _fail(self, connection: AsyncConnection, row: Row[Any], reason: str, now: datetime) -> None:
         rests = {"state": "failed", "settled_at": now, "next_at": None, "claimed_until": None, "loose": False}

@@ -1,4 +1,4 @@
-"""What every store promises about dials (hub/ports_dialing.py): each is sent once, and becomes the call that it became."""
+"""What every store promises about dials (hub/ports_dialing.py): each is sent once, and tied to its call."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,8 +36,15 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-async def taken(store: SqlStore, order: Order = ORDER, key: str | None = None, vendor: str = "focalscope") -> Dial:
-    return await store.dials.take(order, vendor, CALLEE, key, NOON, 60)
+async def taken(
+    store: SqlStore,
+    order: Order = ORDER,
+    key: str | None = None,
+    *,
+    vendor: str = "focalscope",
+    now: datetime = NOON,
+) -> Dial:
+    return await store.dials.take(order, vendor, callee=CALLEE, key=key, now=now, within=60)
 
 
 async def sent(store: SqlStore, order: Order = ORDER, vendor: str = "focalscope", at: float = 0) -> Dial:
@@ -137,9 +144,9 @@ async def test_a_key_is_honoured_for_a_day_and_free_afterwards(store: SqlStore) 
     first = await taken(store, key="k1")
     order = Order("desk", "+34911888921")
     day = timedelta(hours=24)
-    same = await store.dials.take(ORDER, "focalscope", CALLEE, "k1", NOON + day - timedelta(seconds=1), 60)
+    same = await taken(store, key="k1", now=NOON + day - timedelta(seconds=1))
     assert same.dial_id == first.dial_id
-    other = await store.dials.take(order, "focalscope", CALLEE, "k1", NOON + day, 60)
+    other = await taken(store, order, key="k1", now=NOON + day)
     assert other.dial_id != first.dial_id
     assert await store.dials.forget(NOON + day) == 0
     assert await store.dials.forget(NOON + 2 * day) == 1
@@ -156,7 +163,9 @@ async def test_a_dial_is_claimed_by_one_and_again_when_its_claim_is_over_and_not
     async with place.store() as one, place.store() as other:
         dial = await taken(one)
         assert await one.dials.due(NOON) == {"desk"}
-        both = await asyncio.gather(one.dials.claim("desk", NOON, 5, 5, "a"), other.dials.claim("desk", NOON, 5, 5, "b"))
+        both = await asyncio.gather(
+            one.dials.claim("desk", NOON, 5, 5, "a"), other.dials.claim("desk", NOON, 5, 5, "b")
+        )
         assert sorted(len(found) for found in both) == [0, 1]
         assert await other.dials.claim("desk", after(4), 5, 5, "c") == []
         assert [found.dial_id for found in await other.dials.claim("desk", after(6), 5, 5, "c")] == [dial.dial_id]
@@ -165,7 +174,9 @@ async def test_a_dial_is_claimed_by_one_and_again_when_its_claim_is_over_and_not
         assert not await one.dials.intend(dial.dial_id, "c", after(6), 5)
 
 
-async def test_what_has_an_intent_is_never_claimed_again_and_is_unknown_once_its_sender_is_gone(store: SqlStore) -> None:
+async def test_what_has_an_intent_is_never_claimed_again_and_is_unknown_once_its_sender_is_gone(
+    store: SqlStore,
+) -> None:
     dial = await sent(store)
     assert await store.dials.claim("desk", after(59), 5, 5, "x") == []
     assert await store.dials.sweep(after(29)) == []

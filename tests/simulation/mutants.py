@@ -135,7 +135,7 @@ def acknowledges_before_it_applies() -> AbstractContextManager[Any]:
 
     async def batch(self: Runner, subscription: Any, deliveries: list[Any]) -> None:
         await self._settle(subscription, [(delivery, Ack()) for delivery in deliveries])
-        await self._handle([event for _, event in runner._decode(deliveries)[0]])
+        await self._handle([event for _, event in runner._decode(deliveries, self.worker.decode)[0]])
 
     return patch.object(Runner, "_batch", batch)
 
