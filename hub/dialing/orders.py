@@ -68,7 +68,7 @@ def order_of(data: Any) -> Order:
         raise Unacceptable(f"the body is a JSON {type(data).__name__}, expected an object")
     for name in data:
         if name not in KEYS:
-            raise Unacceptable(f"{str(name)[:_SHOWN]}: unknown key, expected one of {', '.join(KEYS)}")
+            raise Unacceptable(f"{_shown(name)}: unknown key, expected one of {', '.join(KEYS)}")
     given = {name: value for name, value in data.items() if value is not None}
     return Order(
         source=_text(given, "source", required=True),
@@ -86,6 +86,12 @@ def checked_key(key: str) -> str:
     if not 0 < len(text) <= LONGEST_KEY or not (text.isascii() and text.isprintable()):
         raise Unacceptable(f"the idempotency key has to be 1 to {LONGEST_KEY} printable characters of ASCII")
     return text
+
+
+def _shown(name: object) -> str:
+    """A stranger's key on one line."""
+    text = str(name)[:_SHOWN]
+    return text if text.isprintable() and text else repr(text)
 
 
 def _text(given: Mapping[str, Any], name: str, *, required: bool = False) -> str:
@@ -123,10 +129,10 @@ def _variables(value: Any) -> dict[str, str]:
     for name, text in value.items():
         if not isinstance(text, str):
             kind = type(text).__name__
-            raise Unacceptable(f"variables.{str(name)[:_SHOWN]} is a JSON {kind}, expected a string")
+            raise Unacceptable(f"variables.{_shown(name)} is a JSON {kind}, expected a string")
         if len(text) > _LONGEST_VALUE or "\0" in text or "\0" in name or not 0 < len(name) <= _LONGEST_TEXT:
             raise Unacceptable(
-                f"variables.{str(name)[:_SHOWN]!r} cannot be sent: expected a name of at most {_LONGEST_TEXT} "
+                f"variables.{_shown(name)} cannot be sent: expected a name of at most {_LONGEST_TEXT} "
                 f"characters, a value of at most {_LONGEST_VALUE}, and no NUL"
             )
     return dict(value)

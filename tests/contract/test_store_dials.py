@@ -265,14 +265,6 @@ async def test_an_issued_call_is_tied_by_idcall_even_where_its_callback_was_fast
     assert (kept["dial_id"], kept["revision"]) == (dial.dial_id, 2)
 
 
-async def test_another_idcall_is_another_call(store: SqlStore) -> None:
-    order = Order("line-900", "+34911888920", campaign="G")
-    dial = await sent(store, order, "infocaller")
-    await store.dials.accepted(dial.dial_id, claim(dial), Placed("555"), after(1))
-    await store.apply([inicio("556", "98565657")], after(2))
-    assert await store.dials.settle(after(3)) == []
-
-
 async def test_an_unknown_dial_is_settled_by_the_one_call_that_fits_it(store: SqlStore) -> None:
     dial = await sent(store)
     await store.dials.doubted(dial.dial_id, claim(dial), "no whole answer", after(1))
@@ -281,42 +273,6 @@ async def test_an_unknown_dial_is_settled_by_the_one_call_that_fits_it(store: Sq
     assert (settled.state, settled.request_id, settled.call_id) == ("accepted", "7", call_of("7"))
     routing_key, data = (await told(store))[-1]
     assert (routing_key, data["call_id"]) == ("dial.focalscope.accepted", call_of("7"))
-
-
-@pytest.mark.parametrize(
-    "callback",
-    [
-        pickup("7", agent={"extension": "1002"}),  # another agent
-        pickup("7"),  # says neither whom nor where to
-        pickup("7", at=-60, agent={"extension": "1001"}),  # before it was sent
-        pickup("7", at=3600, agent={"extension": "1001"}),  # long after it
-        pickup("7", agent={"extension": "1001"}, callee={"number": "600000000"}),
-    ],
-)
-async def test_a_call_that_does_not_fit_settles_nothing(store: SqlStore, callback: Event) -> None:
-    dial = await sent(store)
-    await store.dials.doubted(dial.dial_id, claim(dial), "no whole answer", after(1))
-    await store.apply([callback], after(1))
-    assert await store.dials.settle(after(2)) == []
-    assert await state(store, dial) == "unknown"
-
-
-async def test_two_dials_that_fit_one_call_are_both_left_unknown(store: SqlStore) -> None:
-    dials = [await sent(store), await sent(store)]
-    for dial in dials:
-        await store.dials.doubted(dial.dial_id, claim(dial), "no whole answer", after(1))
-    await store.apply([pickup("7", agent={"extension": "1001"})], after(1))
-    assert await store.dials.settle(after(2)) == []
-
-
-async def test_a_call_may_be_that_of_a_dial_whose_answer_is_still_to_come(store: SqlStore) -> None:
-    lost, underway = [await sent(store), await sent(store)]
-    await store.dials.doubted(lost.dial_id, claim(lost), "no whole answer", after(1))
-    await store.apply([pickup("7", agent={"extension": "1001"})], after(1))
-    assert await store.dials.settle(after(2)) == []
-    await store.dials.accepted(underway.dial_id, claim(underway), Placed("7", call_of("7")), after(3))
-    assert await store.dials.settle(after(4)) == []
-    assert await state(store, lost) == "unknown"
 
 
 async def test_nothing_is_noted_of_calls_while_no_dial_looks_for_one(store: SqlStore) -> None:

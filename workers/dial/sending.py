@@ -14,7 +14,7 @@ from hub.ports import Failure
 from hub.ports_dialing import Dial, Dialer, Dials, Placed
 from workers.dial.troubles import Again, Failed, Unknown, judge
 
-_MARGIN: Final = 10.0  # seconds that a claim outlives the request: for the store to take the outcome
+_MARGIN: Final = 5.0  # seconds that a claim outlives the request: for the store to take the outcome
 _PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # the answer is worth more than the claim, which it outlives
 _log = structlog.get_logger("dial")
 
