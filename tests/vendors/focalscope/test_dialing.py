@@ -69,9 +69,20 @@ def test_the_request_id_is_read_out_of_what_is_not_quite_json(body: bytes) -> No
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{RequestID:00000}", b"{RequestID:}", b"{RequestID:-1}", b'{"RequestID":true}', b"{RequestID:1}{RequestID:2}",
-     b"<html>RequestID</html>", b'{"Error":"no agent"}', b"OK", b'{"RequestID":5.5}', b"{OtherRequestID:7}"],
-)  # fmt: skip
+    [
+        b"",
+        b"{RequestID:00000}",
+        b"{RequestID:}",
+        b"{RequestID:-1}",
+        b'{"RequestID":true}',
+        b"{RequestID:1}{RequestID:2}",
+        b"<html>RequestID</html>",
+        b'{"Error":"no agent"}',
+        b"OK",
+        b'{"RequestID":5.5}',
+        b"{OtherRequestID:7}",
+    ],
+)
 def test_an_answer_that_names_no_request_leaves_it_open_whether_it_rings(body: bytes) -> None:
     with pytest.raises(Doubtful):
         request_id(Answer(200, body=body))
