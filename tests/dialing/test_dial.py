@@ -110,7 +110,8 @@ async def test_a_refusal_is_a_failure_with_its_reason(desk: Office) -> None:
     assert desk.focalscope.placed == desk.infocaller.placed == []
 
     async def failures() -> bool:
-        return sum(one["type"].endswith(".failed.v1") and "reason" in one["data"] for one in await desk.events()) == 3
+        told = [one for one in await desk.events() if one["type"].endswith(".failed.v1") and one["data"]["reason"]]
+        return len(told) == 3
 
     await until(failures)
 
