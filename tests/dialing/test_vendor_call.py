@@ -74,10 +74,10 @@ async def test_the_command_prints_what_came_of_it_and_explain_shows_the_calls_di
 
         async def explained() -> Said | None:
             shown = await command(here, "explain", found[2])
-            return shown if found[1] in shown.out and "call.focalscope.answered" in shown.out else None
+            return shown if "call.answered" in shown.out and "dial.accepted" in shown.out else None
 
         shown = await until(explained)
-        assert "dial.focalscope.accepted" in shown.out
+        assert f"{found[1]}\n             accepted: desk to {NUMBER} for 1001, attempts 1\n" in shown.out
         alone = await command(here, "explain", found[1])
         assert (alone.status, "request 513" in alone.out) == (0, True)
     assert len(server.placed) == 1

@@ -88,7 +88,7 @@ class Sender:
         metrics.dials.labels(self.source, word).inc()
         if isinstance(outcome, Placed):
             metrics.dial_seconds.labels(self.source).observe((self._clock() - dial.requested_at).total_seconds())
-        (_log.info if isinstance(outcome, Placed) else _log.warning)(
+        _log.info(
             "dial.attempt",
             dial_id=dial.dial_id,
             source=self.source,
