@@ -278,16 +278,41 @@ class FocalScopeSource(RecordedSource, AskedSource):
     archive_overlap: Seconds = Field(default=14400, description="how far before the last look each one begins")
 
 
+Meaning = Literal["id", "one", "done", "ok", "login", "text", "json"]
+TaskMode = Literal["priority", "click", "scheduled", "dialer"]
+Outcome = Literal["answered", "no_answer", "busy", "failed"]
+
+
 class UContactSource(RecordedSource, DiallingSource):
     """A uContact instance."""
 
     vendor: Literal["ucontact"]
     base_url: str
-    user: str | None = None
-    password: SecretStr | None = None
-    paths: dict[str, str] = Field(default_factory=dict)
+    user: str | None = Field(default=None, description="of its classic API")
+    password: SecretStr | None = Field(default=None, description="as the vendor wants it, already encrypted")
+    login: Literal["getUserToken", "UserLogin"] = Field(default="getUserToken", description="what gives the token")
+    api_key: SecretStr | None = Field(default=None, description="a fixed key of the classic API, instead of a session")
+    api: Literal["classic", "automation"] = Field(default="classic", description="which API takes contacts to call")
+    api_token: SecretStr | None = Field(default=None, description="of the automation API, made in the portal")
+    paths: dict[str, str] = Field(default_factory=dict, description="a function's own URL or path, by its name")
+    names: dict[str, str] = Field(default_factory=dict, description="FUNCTION.PARAMETER = what it is called there")
+    answers: dict[str, Meaning] = Field(default_factory=dict, description="what an answer means, by the function")
+    task_modes: dict[TaskMode, dict[str, Any]] = Field(
+        default_factory=dict, description="what distinguishes the modes of DialerTask"
+    )
+    extensions: dict[str, str] = Field(default_factory=dict, description="agent = extension, for placing calls")
+    caller_number: str | None = Field(default=None, description="that placed calls go out with")
+    campaign: str | None = Field(default=None, description="manual outbound campaign of placed calls, with its arrow")
+    tech: str = Field(default="SIP", description="of the extensions")
+    context: str = Field(default="agentes", description="of the agents")
+    dispositions: dict[str, Outcome] = Field(
+        default_factory=dict, description="what an agent's disposition says of how the call went"
+    )
     recording_urls: tuple[Template, ...] = Field(default=(), description="where a recording may be, tried in order")
-    timezone: Zone = "UTC"
+    timezone: Zone = Field(default="UTC", description="of the times that are sent to it")
+    rate: float = Field(default=10, gt=0, description="requests a second")
+    concurrency: int = Field(default=4, gt=0, description="requests at once")
+    timeout: float = Field(default=15, gt=0, description="until an answer begins")
 
 
 class Infocu5Source(Source):

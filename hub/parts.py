@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hub.calls import PROMISED, Timing
-from hub.config import AnySource, AskedSource, FocalScopeSource, InfocallerSource, Infocu5Source, Settings
+from hub.config import (
+    AnySource,
+    AskedSource,
+    FocalScopeSource,
+    InfocallerSource,
+    Infocu5Source,
+    Settings,
+    UContactSource,
+)
 from hub.custody import Custody
 from hub.disk import Disk
 from hub.errors import ConfigurationError
@@ -33,6 +41,7 @@ if TYPE_CHECKING:  # it brings aiohttp along
     from hub.outgoing import Lane, Outgoing
     from hub.vendors.focalscope.dialing import DialLink
     from hub.vendors.infocaller.outbound import CallRequest
+    from hub.vendors.ucontact.dialing import AgentCall
     from workers.dial.service import Line
 
 
@@ -178,6 +187,15 @@ def make_decoder(name: str, source: AnySource) -> Vendor | None:
             from hub.vendors.focalscope.callbacks import FocalScope
 
             return FocalScope(source=name, epoch=source.epoch, country=source.country)
+        case UContactSource():
+            from hub.vendors.ucontact.callbacks import UContactEvents
+
+            return UContactEvents(
+                source=name,
+                country=source.country,
+                dispositions=dict(source.dispositions),
+                recorded=bool(source.recording_urls),
+            )
         case _:
             return None
 
@@ -249,10 +267,22 @@ def _infocaller(name: str, source: InfocallerSource, outgoing: "Outgoing") -> De
     return Desk(client, OPERATIONS)
 
 
+def _ucontact(name: str, source: UContactSource, outgoing: "Outgoing") -> Desk[Any]:
+    from hub.vendors.ucontact.making import make
+    from hub.vendors.ucontact.operations import OPERATIONS
+
+    lane = outgoing.lane(
+        f"{source.vendor}.{name}", rate=source.rate, concurrency=source.concurrency, timeout=source.timeout
+    )
+    client = make(name, source, lane)
+    return Desk(client, OPERATIONS, client.close)
+
+
 CLIENTS: Final[dict[str, Callable[[str, Any, "Outgoing"], Desk[Any]]]] = {
     "infocaller": _infocaller,
     "focalscope": _focalscope,
     "infocu5": _infocu5,
+    "ucontact": _ucontact,
 }
 """Who can be asked for something, by vendor: a client and the table of its operations. A new one is a line here."""
 
@@ -292,11 +322,36 @@ def _call_request(name: str, source: InfocallerSource) -> "CallRequest":
     )
 
 
+def _agent_call(name: str, source: UContactSource) -> "AgentCall":
+    from hub.vendors.ucontact.dialing import AgentCall
+
+    if source.user is None and source.api_key is None:
+        raise ConfigurationError(f"sources.{name}.user: missing; expected whom calls are placed as")
+    return AgentCall(
+        extensions=source.extensions,
+        caller_number=source.caller_number,
+        campaign=source.campaign,
+        tech=source.tech,
+        context=source.context,
+    )
+
+
 FORMS: Final[dict[str, Callable[[str, Any], Form]]] = {
     "infocaller": _call_request,
     "focalscope": _dial_link,
+    "ucontact": _agent_call,
 }
-"""What can be asked of a vendor that places calls, by vendor; its client is a ``Dialer``. A new one is a line here."""
+"""What can be asked of a vendor that places calls, by vendor. A new one is a line here."""
+
+
+def _dialer(name: str, source: Any, client: Any) -> Dialer:
+    """A vendor's client as one that places calls: what does nothing else is one by itself."""
+    if not isinstance(source, UContactSource):
+        dialer: Dialer = client
+        return dialer
+    from hub.vendors.ucontact.dialing import AgentCaller
+
+    return AgentCaller(name, client, _agent_call(name, source))
 
 
 def diallable(settings: Settings) -> dict[str, Form]:
@@ -336,8 +391,7 @@ async def _lines(settings: Settings) -> AsyncIterator[list["Line"]]:
             desk = make_client(name, source, outgoing)
             stack.push_async_callback(desk.close)
             lane = outgoing.lanes[f"{source.vendor}.{name}"]
-            dialer: Dialer = desk.client
-            lines.append(Line(name, dialer, lane.free, source.concurrency, source.timeout))
+            lines.append(Line(name, _dialer(name, source, desk.client), lane.free, source.concurrency, source.timeout))
         yield lines
 
 

@@ -4,7 +4,7 @@ Source: contract (docs/events.md, "Sealing"). A vendor's cycle is a row of ``CYC
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hub.calls.facts import Facts, same_number
@@ -206,12 +206,27 @@ def finished(facts: Facts, legs: list[Leg], expected: frozenset[str]) -> Life:
     )
 
 
+def ucontact(facts: Facts, legs: list[Leg], expected: frozenset[str]) -> Life:
+    """FinishInteraction is the end; that agents rang in vain, and what they made of the call, may come beside it.
+
+    The vendor tells of no answer. How the call went is what the source's table makes of the agent's disposition;
+    without one, a call that agents rang in vain for, and that ended with none of them, was not answered.
+    """
+    now = finished(facts, legs, expected)
+    stated = facts.first("disposition")
+    if stated is not None:
+        return replace(now, disposition=str(stated))
+    if facts.has("missed") and not (facts.first("agent", "ended") or facts.has("dispositioned")):
+        return replace(now, disposition="no_answer")
+    return now
+
+
 Cycle = Callable[[Facts, list[Leg], frozenset[str]], Life]
 
 CYCLES: Final[dict[str, Cycle]] = {
     "infocaller": infocaller,
     "focalscope": focalscope,
-    "ucontact": finished,
+    "ucontact": ucontact,
     "infocu5": finished,
 }
 

@@ -80,6 +80,8 @@ def _variables(facts: Facts) -> tuple[dict[str, Any], int]:
 
 
 def _agent(facts: Facts) -> dict[str, Any] | None:
-    """The agent who answered, else the first who was rung."""
-    agent: dict[str, Any] | None = facts.first("agent", "answered") or facts.first("agent")
+    """The agent who answered; else, of a vendor that tells of no answer, the one at the end; else the first rung."""
+    agent: dict[str, Any] | None = (
+        facts.first("agent", "answered") or facts.first("agent", "ended", "dispositioned") or facts.first("agent")
+    )
     return agent

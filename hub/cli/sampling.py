@@ -12,7 +12,11 @@ from hub.errors import ConfigurationError
 from hub.simulator.driver import Result, play
 from hub.simulator.scenarios import calls, stream
 
-_SAMPLES: Final = {"infocaller": "inbound-answered", "focalscope": "click-to-dial-answered"}
+_SAMPLES: Final = {
+    "infocaller": "inbound-answered",
+    "focalscope": "click-to-dial-answered",
+    "ucontact": "interaction-finished",
+}
 _OK: Final = 200
 
 

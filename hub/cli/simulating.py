@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hub.cli.shared import local_url, run, state
-from hub.config import FocalScopeSource, InfocallerSource, Settings
+from hub.config import FocalScopeSource, InfocallerSource, Settings, UContactSource
 from hub.errors import ConfigurationError
 from hub.simulator.archive import Archivist
 from hub.simulator.call import Source
 from hub.simulator.driver import Report, bar, play, table
 from hub.simulator.mutators import Mutations, mutate
-from hub.simulator.scenarios import GROUPS, SCENARIOS, Step, calls, select, stream
+from hub.simulator.scenarios import GROUPS, SCENARIOS, Step, calls, stream
 
 _ACCEPTABLE: Final = frozenset({200, 422})
 _Fraction = Annotated[float, typer.Option(min=0.0, max=1.0)]
@@ -38,13 +38,15 @@ def _targets(settings: Settings) -> Iterator[Source]:
                     yield Source(name, "infocaller", token, line=line, password=secret, country=source.country)
             case FocalScopeSource():
                 yield Source(name, "focalscope", token, country=source.country, epoch=source.epoch)
+            case UContactSource():
+                yield Source(name, "ucontact", token, country=source.country)
             case _:
                 continue
 
 
 def steps(settings: Settings, scenarios: list[str], mutations: Mutations, *, seed: int, count: int) -> Iterator[Step]:
     """The spoiled stream of a simulation. Raises ConfigurationError where a scenario has no source."""
-    made = calls(select(scenarios), seed=seed, count=count, target=targets(settings))
+    made = calls(scenarios, seed=seed, count=count, target=targets(settings))
     return mutate(stream(made), mutations, seed=seed)
 
 

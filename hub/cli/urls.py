@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hub.cli.shared import base_url
-from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings
+from hub.config import AnySource, FocalScopeSource, InfocallerSource, Settings, UContactSource
 from hub.errors import ConfigurationError
 
 _INFOCALLER: Final = "caller=[_NumLlamante]&num=[_NumInfocaller]&called=[_NumLlamado]&id=[_IdLlamada]&uuid=[_UUID]"
@@ -56,8 +56,11 @@ def urls(settings: Settings, name: str) -> dict[str, str]:
             } | query
         case FocalScopeSource():
             return {"URL adapter": f"{base}{path(name, source)}?{_FOCALSCOPE}"}
+        case UContactSource():
+            # One that is only asked needs no token, and has nothing to paste.
+            return {"Webhook": f"{base}{path(name, source)}"} if source.tokens else {}
         case _:
-            return {}  # its vendor does not call back, or its callbacks are not read yet
+            return {}  # its vendor does not call back
 
 
 def callback_urls(settings: Settings) -> Iterator[str]:

@@ -23,6 +23,9 @@ class _Commands(LazyGroup):
         "call": Elsewhere(
             "hub.cli.calling:call", "Call an operation of a vendor's client by its name, and print the answer as JSON."
         ),
+        "upload": Elsewhere(
+            "hub.cli.uploading:upload", "Upload a list of numbers to a dialer, once every value of it is checked."
+        ),
     }
 
 
@@ -49,7 +52,7 @@ def url(
     found = urls(settings, source)
     if not found:
         raise ConfigurationError(
-            f"sources.{source}: callbacks of its vendor are not read; expected infocaller or focalscope"
+            f"sources.{source}: there is nothing to paste; expected tokens, and a vendor that calls back"
         )
     wanted = {field: text for field, text in found.items() if event is None or field.lower() == event.lower()}
     if not wanted:
@@ -78,7 +81,7 @@ def verify(
     decoder = make_decoder(source, configured)
     if decoder is None:
         raise ConfigurationError(
-            f"sources.{source}: callbacks of its vendor are not read; expected infocaller or focalscope"
+            f"sources.{source}: its vendor does not call back; expected infocaller, focalscope or ucontact"
         )
     parts = urlsplit(callback)
     segments = parts.path.strip("/").split("/")
@@ -93,7 +96,7 @@ def verify(
         raise typer.Exit(1) from None
     for made in events:
         typer.echo(f"ok    event        {made.routing_key}")
-        typer.echo(f"ok    call         {made.subject}")
+        typer.echo(f"ok    call         {made.subject or 'none'}")
         typer.echo(orjson.dumps(made.data, option=orjson.OPT_INDENT_2).decode())
     if not good:
         raise typer.Exit(1)

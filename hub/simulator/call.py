@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-VendorName = Literal["infocaller", "focalscope"]
+VendorName = Literal["infocaller", "focalscope", "ucontact"]
 
 
 @dataclass(frozen=True, slots=True)

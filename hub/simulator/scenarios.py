@@ -1,7 +1,7 @@
 """The catalogue of scenarios, and the calls and the stream that are made of them. Pure."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final, NamedTuple
@@ -11,6 +11,7 @@ from hub.simulator.call import Call, Request, Source, VendorName
 from hub.simulator.dice import Dice, stable_integer
 from hub.simulator.focalscope import focalscope_call
 from hub.simulator.infocaller_wire import infocaller_call
+from hub.simulator.ucontact_events import ucontact_call
 
 BASE: Final = date(2026, 11, 16)
 """The Monday of the simulated week, unless another is given. Never today: the same seed gives the same bytes."""
@@ -43,15 +44,26 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "both-recorded": Scenario("focalscope", "a dialled call with a recording of both legs", "answered"),
     "inbound-answered-queue": Scenario("focalscope", "an incoming call, out of a queue to an agent", "answered"),
     "inbound-missed-then-answered": Scenario("focalscope", "the first agent misses, the second answers", "answered"),
+    "interaction-finished": Scenario("ucontact", "an interaction that an agent had is over", "unknown"),
+    "interaction-categorised": Scenario(
+        "ucontact", "an interaction is over, and the agent says what it was", "unknown"
+    ),
+    "interaction-rung-in-vain": Scenario("ucontact", "two agents do not answer, then it is over", "no_answer"),
 }
 """Every scenario by its name."""
 
-GROUPS: Final = ("all", "infocaller", "focalscope")
-"""Names that stand for several scenarios."""
+GROUPS: Final = ("all", "infocaller", "focalscope", "ucontact")
+"""Names that stand for several scenarios; ``all`` has uContact's where there is a source for them."""
+
+_OPTIONAL: Final = frozenset({"ucontact"})
 
 
-def select(names: Iterable[str]) -> list[str]:
+def select(names: Iterable[str], vendors: Collection[str] = _OPTIONAL) -> list[str]:
     """The scenarios that the names and group names stand for, each once, in the order given.
+
+    Args:
+        names: of scenarios and groups.
+        vendors: that there are sources of: ``all`` leaves out uContact's where it is none of them.
 
     Raises:
         ConfigurationError: a name is neither a scenario nor a group; the message lists both.
@@ -61,11 +73,15 @@ def select(names: Iterable[str]) -> list[str]:
         if name in SCENARIOS:
             chosen[name] = None
         elif name in GROUPS:
-            chosen |= {each: None for each, scenario in SCENARIOS.items() if name in ("all", scenario.vendor)}
+            chosen |= {each: None for each, scenario in SCENARIOS.items() if _is_of(scenario.vendor, name, vendors)}
         else:
             known = ", ".join((*GROUPS, *SCENARIOS))
             raise ConfigurationError(f"scenario {name!r} is not known; expected one of: {known}")
     return list(chosen)
+
+
+def _is_of(vendor: str, group: str, vendors: Collection[str]) -> bool:
+    return group == vendor or (group == "all" and (vendor not in _OPTIONAL or vendor in vendors))
 
 
 def calls(
@@ -83,7 +99,7 @@ def calls(
     Raises:
         ConfigurationError: an unknown scenario, or a scenario of a vendor for which the target has no source.
     """
-    names = select(scenarios)
+    names = select(scenarios, {source.vendor for source in target})
     homes = {name: [source for source in target if source.vendor == SCENARIOS[name].vendor] for name in names}
     for name, sources in homes.items():
         if not sources:
@@ -100,6 +116,8 @@ def _call(scenario: str, seed: int, n: int, sources: Sequence[Source], base: dat
     start = _start(dice, base)
     if SCENARIOS[scenario].vendor == "infocaller":
         return infocaller_call(scenario, dice, source, serial, start)
+    if SCENARIOS[scenario].vendor == "ucontact":
+        return ucontact_call(scenario, dice, source, start)
     return focalscope_call(scenario, dice, source, serial)
 
 

@@ -6,6 +6,7 @@ Each client offers a table of operations; what stands in it can be called, liste
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import orjson
@@ -14,7 +15,7 @@ from hub.errors import ConfigurationError
 from hub.events import moment
 
 C = TypeVar("C")
-Kind = Literal["text", "flag", "time", "list", "json"]
+Kind = Literal["text", "flag", "time", "list", "json", "file"]
 Standing = Literal["verified", "documented", "assumed"]
 
 EXPECTED: Final[Mapping[Kind, str]] = {
@@ -23,6 +24,7 @@ EXPECTED: Final[Mapping[Kind, str]] = {
     "time": "a time like 2026-11-20T09:15:30Z",
     "list": "values with commas between, or a JSON array",
     "json": "JSON",
+    "file": "the name of a file",
 }
 _FLAGS: Final = {"y": True, "yes": True, "true": True, "1": True, "n": False, "no": False, "false": False, "0": False}
 
@@ -127,4 +129,5 @@ _READ: Final[Mapping[Kind, Callable[[str], Any]]] = {
     "time": _time,
     "list": _list,
     "json": orjson.loads,
+    "file": Path,
 }

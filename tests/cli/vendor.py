@@ -1,22 +1,27 @@
-"""A simulated INFOCU5 beside commands, which have loops of their own: it runs in a thread."""
+"""A simulated vendor beside commands, which have loops of their own: it runs in a thread."""
 
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from pathlib import Path
 
 from hub.simulator.infocu5 import Infocu5, serving
 
 
+def infocu5(vendor: Infocu5) -> AbstractContextManager[str]:
+    """INFOCU5, served; yields its URL."""
+    return beside(serving(vendor))
+
+
 @contextmanager
-def infocu5(vendor: Infocu5) -> Iterator[str]:
-    """The vendor, served; yields its URL."""
+def beside(serving: AbstractAsyncContextManager[str]) -> Iterator[str]:
+    """A vendor, served; yields its URL."""
     loop, ready, urls = asyncio.new_event_loop(), threading.Event(), list[str]()
     stopping = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(vendor) as url:
+        async with serving as url:
             urls.append(url)
             ready.set()
             await stopping.wait()

@@ -69,7 +69,7 @@ async def test_the_requests_and_the_program_of_the_page_place_calls(tmp_path: Pa
 
 
 def test_both_sources_of_the_page_can_dial(tmp_path: Path) -> None:
-    assert set(diallable(settings_of(tmp_path, "http://127.0.0.1"))) == {"desk", "line-900"}
+    assert set(diallable(settings_of(tmp_path, "http://127.0.0.1"))) == {"desk", "line-900", "cloud"}
 
 
 def test_every_key_every_state_and_every_field_is_described() -> None:

@@ -27,6 +27,7 @@ from hub.ports import Callback, Vendor
 from hub.vendors.focalscope.callbacks import VERBS as FOCALSCOPE_VERBS, FocalScope
 from hub.vendors.infocaller.callbacks import VERBS as INFOCALLER_VERBS, Infocaller
 from hub.vendors.infocu5.records import Reader, Record
+from hub.vendors.ucontact.callbacks import EVENTS as UCONTACT_EVENTS, FLAGS as UCONTACT_FLAGS, UContactEvents
 from tests.bus.broker import insist
 from tests.docs.reading import blocks, code, document, table
 from tests.hub import ADMIN, TOKEN, Hub, body, configuration, fin, running, until
@@ -39,6 +40,7 @@ DOC: Final = document("events.md")
 VENDORS: Final[dict[str, Vendor]] = {
     "line-900": Infocaller(source="line-900", lines={"123456789": "3956"}, timezone="Europe/Madrid", country="ES"),
     "desk": FocalScope(source="desk"),
+    "cloud": UContactEvents(source="cloud", dispositions={"No contesta": "no_answer"}),
 }
 ENDED_ONLY: Final = ("CallSeconds", "StartDate", "EndDate", "CostRX", "CostTX")
 READER: Final = Reader(source="focu5")
@@ -144,7 +146,10 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     named = {key for row in table(DOC, "routing key", "from") for key in code(row[0])}
     made = {f"call.infocaller.{verb}" for verb in INFOCALLER_VERBS.values()}
     made |= {f"call.focalscope.{verb}" for verb in FOCALSCOPE_VERBS.values()}
-    for vendor in ("infocaller", "focalscope"):
+    for noun, verb in UCONTACT_EVENTS.values():
+        made |= {f"{noun}.ucontact.{verb}"} | ({f"interaction.ucontact.{verb}"} if noun == "call" else set())
+    made |= {f"agent.ucontact.{verb}" for _, *verbs in UCONTACT_FLAGS.values() for verb in verbs}
+    for vendor in ("infocaller", "focalscope", "ucontact"):
         made |= {f"call.{vendor}.sealed", f"call.{vendor}.resealed", f"callback.{vendor}.quarantined"}
     made |= {f"call.infocu5.{verb}" for verb in ("ended", "sealed", "resealed")}
     verbs = ("opened", "closed", "disabled", "enabled")
@@ -154,7 +159,7 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     }
     made |= {
         f"dial.{vendor}.{verb}"
-        for vendor in ("infocaller", "focalscope")
+        for vendor in ("infocaller", "focalscope", "ucontact")
         for verb in ("requested", "accepted", "tied", "failed")
     }
     assert named == made
@@ -173,6 +178,11 @@ def test_every_field_of_an_event_and_of_a_record_is_described() -> None:
         decoded(f"{requests()[2]}&{longer}", "2026-11-20T09:15:31Z"),
         decoded(requests()[0], "2026-11-20T09:15:31Z", issued),
         READER.event(Record("1", CALL), "poll", moment("2026-11-20T09:15:31Z")),
+        decoded(
+            "/callbacks/cloud/TOKEN",
+            "2026-11-20T09:15:31Z",
+            {"event": "SentDisposition", "guid": "1", "disposition": "No contesta"},
+        ),
     ]
     assert {name for event in events for name in event.data} == event_fields
     records = [seal(fold([event], PROMISED[event.vendor], Timing()), SEALED_AT) for event in events] + [

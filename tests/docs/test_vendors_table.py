@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-import pytest
-
-from hub.config import Calls, FocalScopeSource, InfocallerSource, Infocu5Source, Settings
+from hub.config import Calls, FocalScopeSource, InfocallerSource, Infocu5Source, Settings, UContactSource
 from hub.parts import make_decoder
 from hub.vendors.focalscope import callbacks as focalscope
 from hub.vendors.infocaller import callbacks as infocaller
@@ -24,6 +22,8 @@ from hub.vendors.infocaller.variables import EVENT
 from hub.vendors.infocu5 import records
 from hub.vendors.infocu5.codes import BROKEN, EMPTY, REFUSALS, SUCCESS
 from hub.vendors.infocu5.operations import OPERATIONS
+from hub.vendors.ucontact import answers, bases, callbacks as ucontact, cti, paths, tasks
+from hub.vendors.ucontact.operations import OPERATIONS as UCONTACT
 from tests.docs.reading import ROOT, Table, blocks, code, document, headings, table, tables
 
 DOC: Final = document("vendors.md")
@@ -68,7 +68,8 @@ def test_every_fact_has_its_standing_and_a_test() -> None:
 
 
 def test_every_key_that_is_named_can_be_configured() -> None:
-    sources = {*InfocallerSource.model_fields, *FocalScopeSource.model_fields, *Infocu5Source.model_fields}
+    kinds = (InfocallerSource, FocalScopeSource, UContactSource, Infocu5Source)
+    sources = {name for kind in kinds for name in kind.model_fields}
     assert set(re.findall(r"`sources\.\*\.(\w+)`", DOC)) <= sources
     assert set(re.findall(r"`calls\.(\w+)`", DOC)) == set(Calls.model_fields)
 
@@ -162,14 +163,41 @@ def test_every_code_and_every_field_of_infocu5_is_described() -> None:
     assert fields == records.FIELDS
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        {"vendor": "ucontact", "tokens": ["T"], "base_url": "https://instance.ucontactcloud.com"},
-        {"vendor": "infocu5", "affiliate_id": "a", "affiliate_key": "b"},
-    ],
-)
-def test_a_vendor_that_is_not_built_takes_no_callbacks(source: dict[str, object]) -> None:
+def test_every_function_of_ucontact_is_described_with_its_parameters_its_path_and_its_standing() -> None:
+    rows = table(DOC, "function", "parameters", "path")
+    told = {code(row[0])[0]: (code(row[1]), code(row[2]), code(row[3]), row[5].partition(":")[0]) for row in rows}
+    assert told == {
+        name: (
+            [one.name for one in operation.parameters],
+            [paths.PATHS[name]] if name in paths.PATHS else [],
+            [paths.MEANINGS[name]] if name in paths.MEANINGS else [],
+            operation.standing,
+        )
+        for name, operation in UCONTACT.items()
+    }
+    assert {code(row[0])[0] for row in table(DOC, "meaning of an answer")} == set(answers.MEANINGS)
+    assert {code(row[0])[0] for row in table(DOC, "mode of DialerTask")} == set(tasks.MODES)
+
+
+def test_every_webhook_object_and_column_of_ucontact_is_described() -> None:
+    told = {code(row[0])[0]: code(row[1]) for row in table(DOC, "webhook", "our event")}
+    assert told.keys() == ucontact.EVENTS.keys()
+    for name, (noun, verb) in ucontact.EVENTS.items():
+        verbs = ucontact.FLAGS[name][1:] if name in ucontact.FLAGS else (verb,)
+        assert told[name] == [f"{noun}.ucontact.{one}" for one in verbs]
+    fields = {name.lower() for row in table(DOC, "field of a webhook") for name in code(row[0])}
+    every: frozenset[str] = frozenset().union(*ucontact.FIELDS.values())
+    assert every - {"agentfullname"} <= fields
+    keys = {name for row in table(DOC, "key of `call`") for name in code(row[0])}
+    assert keys == tasks.FIXED | set(tasks.MODES["dialer"])
+    respool = {name for row in table(DOC, "field", "may be changed") for name in code(row[0])}
+    assert respool == {*cti.FIXED, *cti.CHANGEABLE, "respool"}
+    columns = [code(row[0])[0] for row in table(DOC, "column", "what it may be") if code(row[0])]
+    assert tuple(columns[: len(bases.COLUMNS)]) == bases.COLUMNS
+
+
+def test_a_vendor_that_does_not_call_back_takes_no_callbacks() -> None:
+    source = {"vendor": "infocu5", "affiliate_id": "a", "affiliate_key": "b"}
     settings = Settings(sources={"new": source})  # type: ignore[dict-item]  # pydantic makes the source
     assert make_decoder("new", settings.sources["new"]) is None
 

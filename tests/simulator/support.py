@@ -10,6 +10,7 @@ from hub.simulator.call import Call, Request, Source
 from hub.simulator.scenarios import calls
 from hub.vendors.focalscope.callbacks import FocalScope
 from hub.vendors.infocaller.callbacks import Infocaller
+from hub.vendors.ucontact.callbacks import UContactEvents
 
 TARGET: Final = (
     Source("line-900", "infocaller", "token-1", line="900805089", password="3956"),
@@ -23,12 +24,20 @@ INFOCALLER: Final = {
     for source in TARGET
     if source.vendor == "infocaller"
 }
-DECODERS: Final[dict[str, Vendor]] = {**INFOCALLER, "desk": FocalScope(source="desk", epoch="2026", country="ES")}
+CLOUD: Final = Source("cloud", "ucontact", "token-4")
+"""Not of the target: ``all`` would be other scenarios with it."""
+
+DECODERS: Final[dict[str, Vendor]] = {
+    **INFOCALLER,
+    "desk": FocalScope(source="desk", epoch="2026", country="ES"),
+    "cloud": UContactEvents(source="cloud"),
+}
 RECEIVED: Final = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
 
 def made(*scenarios: str, count: int = 100, seed: int = 7) -> list[Call]:
-    return list(calls(scenarios or ("all",), seed=seed, count=count, target=TARGET))
+    target = (*TARGET, CLOUD) if scenarios else TARGET
+    return list(calls(scenarios or ("all",), seed=seed, count=count, target=target))
 
 
 def decoded(call: Call, request: Request, *, after: float | None = None) -> Event:

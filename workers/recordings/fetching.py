@@ -87,6 +87,10 @@ class Fetcher:
         elif not work.cancelled():
             work.result()
 
+    async def close(self) -> None:
+        """Ends what was begun at the source."""
+        await self._source.close()
+
     async def _hold(self, recording: Recording) -> None:
         """Renews the claim; returns when it is not ours any more, or may soon not be."""
         renewed = monotonic()

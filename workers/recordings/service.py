@@ -181,6 +181,7 @@ class Recordings:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            await fetcher.close()
 
     async def _claim(self, fetcher: Fetcher, running: set["asyncio.Task[None]"]) -> float:
         """Begins what can begin now; returns the seconds until it is worth another look."""

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from hub.config import AnySource, FocalScopeSource, Settings, UContactSource
 from hub.outgoing import Lane, Request
 from hub.ports_recordings import Recording
-from hub.vendors.ucontact.client import UContact
+from hub.vendors.ucontact.making import make_session
+from hub.vendors.ucontact.session import Session
 from workers.recordings.troubles import NoUrl
 
 UNKNOWN_KEPT: Final = timedelta(days=3)
@@ -34,6 +35,10 @@ class Source(Protocol):
         """The credentials of the last request were not accepted; True where there are others to try now."""
         ...
 
+    async def close(self) -> None:
+        """Ends what was begun there."""
+        ...
+
 
 class Plain:
     """FocalScope: one template, headers of the configuration."""
@@ -50,24 +55,31 @@ class Plain:
         """There are no others."""
         return False
 
+    async def close(self) -> None:
+        """Nothing was begun."""
+
 
 class Candidates:
     """uContact: several places, and the session's token."""
 
-    def __init__(self, templates: Sequence[str], client: UContact) -> None:
+    def __init__(self, templates: Sequence[str], session: Session) -> None:
         self._templates = tuple(templates)
-        self._client = client
+        self._session = session
 
     async def requests(self, recording: Recording) -> AsyncIterator[Request]:
         """Each place, with the token of the moment."""
         for template in self._templates:
-            token = await self._client.authorization()
+            token = await self._session.authorization()
             yield Request("GET", rendered(template, recording), {"Authorization": token.value})
 
     async def rejected(self) -> bool:
         """A new session."""
-        await self._client.renewed(await self._client.authorization())
+        await self._session.renewed(await self._session.authorization())
         return True
+
+    async def close(self) -> None:
+        """Ends the session."""
+        await self._session.close()
 
 
 def templates(source: AnySource) -> tuple[str, ...]:
@@ -92,9 +104,7 @@ def make_source(source: AnySource, lane: Lane, clock: Callable[[], datetime]) ->
         [template] = templates(source)
         return Plain(template, {name: value.get_secret_value() for name, value in source.headers.items()})
     assert isinstance(source, UContactSource)  # noqa: S101  nobody else has templates
-    password = source.password.get_secret_value() if source.password is not None else ""
-    client = UContact(lane, source.base_url, source.user or "", password, source.paths, now=clock)
-    return Candidates(templates(source), client)
+    return Candidates(templates(source), make_session(source, lane, clock))
 
 
 def kept_at_vendor(source: AnySource | None) -> timedelta:

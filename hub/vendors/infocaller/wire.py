@@ -6,24 +6,21 @@ list of one is its element, since XML cannot tell them apart; only ``Event`` and
 the tree stands what was sent, empty fields and spellings of prices too.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from lxml import etree
 
-from hub.errors import Unusable
+from hub.vendors.json_text import AS_TEXT, MAX_DEPTH, loads, undecodable, whole_text
 from hub.vendors.values import money
 
 Tree = dict[str, Any]
 
-MAX_DEPTH: Final = 64
 SECTIONS: Final = ("UserID", "Infocaller", "Status", "CustVars")
 COSTS: Final = ("CostRX", "CostTX")
 _ROOT: Final = "ApiCall"
 _TEXT: Final = "#text"  # xmltodict's name for the text of an element that has attributes too
-_DETAIL: Final = 200  # characters of a parser's complaint that an operator gets to read
 
 
 def field(section: Mapping[str, Any], name: str) -> str:
@@ -100,29 +97,16 @@ def _add(out: Tree, name: str, value: Any) -> None:
         out[name] = [held, value]
 
 
-def _undecodable(detail: str) -> Unusable:
-    return Unusable("undecodable", detail[:_DETAIL])
-
-
 # --- JSON ------------------------------------------------------------------------------------------------------------
-
-# Numbers stay the text that was sent: an id may have more digits than a float keeps, and a price is no binary fraction.
-_DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
-# All up to a comma that nothing follows, strings whole; or that comma, which is dropped. Possessive, and in long runs:
-# a hostile text is scanned once.
-_TRAILING_COMMA: Final = re.compile(
-    r"""((?: "(?:[^"\\]++|\\.)*+"? | [^",]++ | ,(?![ \t\r\n]*+[}\]]) )++) | ,""", re.DOTALL | re.VERBOSE
-)
 
 _ENTITIES: Final = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _ENTITY: Final = re.compile("|".join(_ENTITIES))
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def _json(text: str) -> Tree:
-    top = _loads(text)
+    top = loads(text, AS_TEXT)
     if not isinstance(top, dict):
-        raise _undecodable("the JSON is no object")
+        raise undecodable("the JSON is no object")
     # Only a text with an ampersand or an escape can hold what _scrub removes.
     clean = _scrub if "&" in text or "\\u" in text else str.strip
     call: Any = None
@@ -133,25 +117,10 @@ def _json(text: str) -> Tree:
         else:
             beside[name] = value
     if not isinstance(call, dict):
-        raise _undecodable(f"the JSON has no object {_ROOT}")
+        raise undecodable(f"the JSON has no object {_ROOT}")
     tree: Tree = _normal(call, clean, 2)
     strangers: Tree = _normal(beside, clean, 1)
     return tree | {name: value for name, value in strangers.items() if name not in tree and name not in SECTIONS}
-
-
-def _loads(text: str) -> Any:
-    try:
-        return _DECODER.decode(text)
-    except RecursionError:
-        raise _undecodable(f"the JSON is deeper than {MAX_DEPTH} levels") from None
-    except json.JSONDecodeError as error:
-        complaint = _undecodable(f"the JSON is malformed: {error}")
-        if not text.startswith(("}", "]"), error.pos):  # where a trailing comma is noticed
-            raise complaint from None
-    try:
-        return _DECODER.decode(_TRAILING_COMMA.sub(r"\1", text))
-    except (RecursionError, json.JSONDecodeError):
-        raise complaint from None
 
 
 def _normal(value: Any, clean: Callable[[str], str], depth: int) -> Any:
@@ -162,7 +131,7 @@ def _normal(value: Any, clean: Callable[[str], str], depth: int) -> Any:
     if kind is not dict and kind is not list:
         return {True: "true", False: "false"}.get(value, "")
     if depth > MAX_DEPTH:
-        raise _undecodable(f"the JSON is deeper than {MAX_DEPTH} levels")
+        raise undecodable(f"the JSON is deeper than {MAX_DEPTH} levels")
     if kind is list:
         return [_normal(member, clean, depth + 1) for member in value]
     return {
@@ -173,7 +142,7 @@ def _normal(value: Any, clean: Callable[[str], str], depth: int) -> Any:
 
 def _scrub(text: str) -> str:
     """A text without what neither PostgreSQL nor XML can hold, and with the vendor's five entities read."""
-    text = _SURROGATE.sub("\ufffd", text.replace("\0", ""))
+    text = whole_text(text)
     if "&" in text:
         text = _ENTITY.sub(lambda entity: _ENTITIES[entity[0]], text)
     return text.strip()
@@ -207,22 +176,22 @@ _PARSER: Final = etree.XMLParser(
 def _xml(text: str) -> Tree:
     start = _PROLOG.match(text).end()  # type: ignore[union-attr]  # it matches the empty text too
     if text.startswith("<!", start):  # what stands there is a DOCTYPE, and after the root's tag none may stand
-        raise _undecodable("the XML has a DOCTYPE")
+        raise undecodable("the XML has a DOCTYPE")
     end = text.find(">", start)
     tag = _NAMESPACE.sub("", _ENCODING.sub("", text[start:end], count=1), count=1)
     try:
         root = etree.fromstring(tag + text[end:], _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:  # ValueError: a character that XML does not have
-        raise _undecodable(f"the XML is malformed: {error}") from None
+        raise undecodable(f"the XML is malformed: {error}") from None
     if _local(root.tag) != _ROOT:
-        raise _undecodable(f"the XML's root is not {_ROOT}")
+        raise undecodable(f"the XML's root is not {_ROOT}")
     return _element(root, 1)
 
 
 def _element(element: Any, depth: int) -> Tree:
     """The tree of an element with children or attributes, by xmltodict's rules: ``@name``, ``#text``."""
     if depth >= MAX_DEPTH and len(element):
-        raise _undecodable(f"the XML is deeper than {MAX_DEPTH} levels")
+        raise undecodable(f"the XML is deeper than {MAX_DEPTH} levels")
     out: Tree = {}
     for name, attribute in element.items():
         out[f"@{_local(name)}"] = attribute.strip()

@@ -1,0 +1,1 @@
+"""uContact: its event webhooks, and what we ask of it, of both generations of its API."""
