@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from hub.events import identity
+from hub.parts import ROLES
 from tests.hub import ADMIN, DESK_TOKEN, TOKEN, Hub, body, configuration, fin, running, until
 from tests.servers.ports import free_port, release_port
 
@@ -342,7 +343,7 @@ async def test_the_probes_need_no_token_and_metrics_count_answers(hub: Hub) -> N
             told = await answer.json()
             return told if told["status"] == "ok" else None
 
-    assert set((await until(ready))["parts"]) == {"bus", "outbox", "persistence", "crm"}
+    assert set((await until(ready))["parts"]) == {"bus", "outbox", *ROLES}
     async with hub.session.get(f"{hub.url}/metrics") as answer:
         assert 'trunkline_callbacks_total{answer="200",source="line-900"}' in await answer.text()
 

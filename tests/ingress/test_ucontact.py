@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from hub.events import identity
+from hub.simulator.audio import wav
+from hub.simulator.ucontact import UContact, serving
 from tests.hub import Hub, configuration, running, until
 from tests.vendors.ucontact.test_callbacks import BREAK, GUID, LOGIN, RING, of_a_call
 
@@ -57,15 +59,44 @@ async def test_an_interaction_becomes_a_sealed_record_and_a_later_disposition_re
     assert [item["type"] for item in timeline["items"]][:1] == ["trunkline.call.ended.v1"]
 
 
+async def test_the_audio_of_a_call_is_looked_for_in_its_four_places_and_the_session_ends_with_the_hub(
+    tmp_path: Path,
+) -> None:
+    vendor = UContact(audio={GUID: wav(GUID, 1.0)}, place="backup")
+    async with serving(vendor) as url:
+        cloud = {
+            "vendor": "ucontact",
+            "tokens": ["T0KEN"],
+            "base_url": url,
+            "user": vendor.user,
+            "password": vendor.password,
+            "recording_urls": [
+                f"{url}/recordings/{place}/{{guid}}" for place in ("live", "monitor", "archive", "backup")
+            ],
+        }
+        settings = configuration(
+            tmp_path,
+            sources={"cloud": cloud},
+            recordings={"url": f"file://{tmp_path}/recordings"},
+            egress={"allow": ["127.0.0.0/8"]},
+        )
+        async with running(settings) as hub:
+            assert (await post(hub, of_a_call()))[0] == 200
+            record = await hub.call(CALL_ID, lambda found: [one["state"] for one in found["recordings"]] == ["stored"])
+            assert record["recordings"][0]["bytes"] == len(vendor.audio[GUID])
+        assert (vendor.logins, len(vendor.ended), vendor.sessions) == (1, 1, set())
+
+
 async def test_events_of_agents_and_of_calls_that_nothing_names_are_kept_and_make_no_record(hub: Hub) -> None:
     answers = [await post(hub, body) for body in (LOGIN, BREAK, RING)]
     assert [status for status, _ in answers] == [200, 200, 200]
     items = await kept(hub, *(said["event_id"] for _, said in answers))
-    assert [item["type"] for item in items] == [
+    told = {item["type"]: item["data"] for item in items}
+    assert told.keys() == {
         *("trunkline.agent.login.v1", "trunkline.agent.break_started.v1", "trunkline.call.missed.v1"),
-    ]
+    }
     assert {(item["source"], item["subject"]) for item in items} == {("/ucontact/cloud", None)}
-    assert items[2]["data"]["vendor_data"]["date"] == "2023-48-13 06:48:51"
+    assert told["trunkline.call.missed.v1"]["vendor_data"]["date"] == "2023-48-13 06:48:51"
     assert await hub.calls() == []
 
     async def settled() -> bool:

@@ -20,6 +20,7 @@ from tests.outgoing.neighbours import FAST, becomes, http, outgoing, raw, reques
 from tests.servers.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+PACKED = gzip.compress(b"x", mtime=0)
 
 
 async def hello(_: web.Request) -> web.Response:
@@ -169,11 +170,7 @@ async def test_a_kept_connection_that_breaks_under_a_post_leaves_a_doubt_and_is_
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this", "cut"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nonly this", "cut"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Encoding: gzip\r\n\r\nnope", "not packed"),
-        (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Encoding: gzip\r\n\r\n"
-            + gzip.compress(b"x", mtime=0)[:10],
-            "cut",
-        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Encoding: gzip\r\n\r\n" + PACKED[:10], "cut"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-", "closed before"),

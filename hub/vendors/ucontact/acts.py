@@ -145,6 +145,16 @@ async def fresh_leads(client: UContact, given: Mapping[str, Any]) -> Any:
     return await client.automation.fresh_leads(given["hub"], given["filename"], contacts, at=at)
 
 
+async def list_state(client: UContact, given: Mapping[str, Any]) -> Any:
+    """A list's state, now or once it has loaded."""
+    text = str(given["within"])
+    if not (text.isascii() and text.isdecimal() and len(text) < 6):  # noqa: PLR2004
+        raise ConfigurationError(f"within: found {text[:20]!r}; expected seconds, 0 or more")
+    if int(text):
+        return await client.automation.loaded(given["hub"], given["filename"], within=float(text))
+    return await client.automation.list_state(given["hub"], given["filename"])
+
+
 def listed(contacts: Any) -> list[Any]:
     """An array of contacts. Raises Permanent."""
     if not isinstance(contacts, list):

@@ -4,13 +4,15 @@ Source: docs/vendors.md, chapter 4. It is the vendor's replacement for DialerTas
 hand in the portal.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from hub.errors import Permanent, Refused
+from hub.errors import Doubtful, Permanent, Refused
 from hub.vendors.ucontact import tasks
 from hub.vendors.ucontact.asking import Asking
 
@@ -48,24 +50,48 @@ class Automation:
         return await self._ask.automation("lists", "POST", self._ask.url("lists", hub=hub), said, before=before)
 
     async def list_state(self, hub: str, filename: str) -> str | None:
-        """A list's state in small letters: ``loading``, ``inactive``, ``active``…; None without it.
+        """A list's state in small letters: ``loading``, ``inactive``, ``active``…; None where the hub has no such list.
 
         Assumed. What tells whether a list whose creation was ``Doubtful`` is there.
+
+        Raises:
+            Refused: also 404: the endpoint is assumed, so that it does not mean that there is no list.
+            Doubtful: also an answer that does not name lists and their states.
         """
         name, status = self._ask.name("listState", "filename"), self._ask.name("listState", "status")
         url = f"{self._ask.url('listState', hub=hub)}?{urlencode({name: filename})}"
-        try:
-            said = await self._ask.automation("listState", "GET", url, None)
-        except Refused as refused:
-            if refused.status == _NOT_FOUND:
-                return None
-            raise
-        if isinstance(said, Mapping):
-            said = said.get("lists", [said])
-        for one in said if isinstance(said, list) else ():
-            if isinstance(one, Mapping) and one.get(name) == filename and isinstance(one.get(status), str):
-                return str(one[status]).strip().lower()
-        return None
+        said = await self._ask.automation("listState", "GET", url, None)
+        lists = said.get("lists") if isinstance(said, Mapping) else said
+        if not isinstance(lists, list) or not all(isinstance(one, Mapping) and name in one for one in lists):
+            raise Doubtful(f"listState was answered with no array of lists, each with {name}")
+        states = [one.get(status) for one in lists if one[name] == filename]
+        if not states:
+            return None
+        if not isinstance(states[0], str):
+            raise Doubtful(f"listState was answered with a list without {status}")
+        return states[0].strip().lower()
+
+    async def loaded(self, hub: str, filename: str, *, within: float, every: float = 1.0) -> str:
+        """Waits until a list has loaded, and returns the state that it is in then.
+
+        Args:
+            hub: name of the outbound hub.
+            filename: the list's name.
+            within: seconds in all.
+            every: seconds between two looks.
+
+        Raises:
+            Refused: the hub has no such list.
+            Doubtful: it is still loading, or whatever ``list_state`` raises.
+        """
+        until = monotonic() + within
+        while (state := await self.list_state(hub, filename)) == LOADING and monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(min(every, max(0.0, until - monotonic())))  # the vendor tells nobody that it has loaded
+        if state is None:
+            raise Refused(_NOT_FOUND, f"the hub has no list {filename!r}")
+        if state == LOADING:
+            raise Doubtful(f"the list {filename!r} was still loading after {within:g} s")
+        return state
 
     async def fresh_leads(
         self,

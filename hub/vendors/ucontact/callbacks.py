@@ -13,7 +13,7 @@ from hub.events import Event, event_identity, identity, timestamp
 from hub.ports import Callback
 from hub.vendors.json_text import loads, storable
 from hub.vendors.ucontact.tasks import read_variables
-from hub.vendors.values import decode_text, phone
+from hub.vendors.values import decode_text, phone, read_query
 
 VENDOR: Final = "ucontact"
 
@@ -90,7 +90,7 @@ class UContactEvents:
             Unusable: ``undecodable``: no JSON object; ``event``: no event, or one that the pages do not name;
                 ``identity``: an event of a call without its guid. AgentRingNoAnswer and agents' events need none.
         """
-        said = _Said(_read(callback))
+        said = _Said(_read(callback), _variables(callback.query))
         name = _event(said)
         noun, verb = _meaning(name, said)
         if noun == "call" and verb != "missed" and not said.text("guid"):
@@ -112,11 +112,11 @@ class UContactEvents:
             "campaign": said.text("campaign") or None,
             "vendor_ids": {"guid": guid} if guid else None,
             **(self._of_a_call(verb, said) if noun != "agent" else _of_an_agent(said)),
-            "vendor_data": said.sent,
+            "vendor_data": said.sent | ({"query": said.query} if said.query else {}),
         }
         about = call_id or identity(VENDOR, self._source)  # of no call: of the instance
         return Event(
-            id=event_identity(about, verb, f"{agent}/{said.text('agentnumber')}", [noun, said.sent]),
+            id=event_identity(about, verb, f"{agent}/{said.text('agentnumber')}", [noun, said.sent, said.query]),
             noun=noun,
             vendor=VENDOR,
             verb=verb,
@@ -152,11 +152,13 @@ class _Said:
 
     Attributes:
         sent: as it came.
+        query: variables of the URL, which the vendor does not have of itself.
         fields: by name; what a member ``Dialer`` or ``cti`` holds, a form's addition, is among them.
     """
 
-    def __init__(self, sent: dict[str, Any]) -> None:
+    def __init__(self, sent: dict[str, Any], query: dict[str, Any]) -> None:
         self.sent = sent
+        self.query = query
         self.fields: dict[str, Any] = {}
         for name, value in sent.items():
             self.fields.setdefault(name.strip().lower(), value)
@@ -205,6 +207,11 @@ def _read(callback: Callback) -> dict[str, Any]:
         raise Unusable("undecodable", f"the JSON is no object, but a {type(sent).__name__}")
     stored: dict[str, Any] = storable(sent)
     return stored
+
+
+def _variables(query: str) -> dict[str, Any]:
+    read = storable(read_query(query))
+    return {name: values[0] if len(values) == 1 else values for name, values in read.items()}
 
 
 def _event(said: _Said) -> str:

@@ -228,8 +228,8 @@ _AUTOMATION: _Table = (
         "listState",
         "The state of a list: loading, inactive, active; null without it.",
         "assumed",
-        lambda client, given: client.automation.list_state(given["hub"], given["filename"]),
-        (_HUB, _FILENAME),
+        acts.list_state,
+        (_HUB, _FILENAME, _may("within", "seconds to wait until it has loaded", "0")),
     ),
     Operation(
         "freshLeads",

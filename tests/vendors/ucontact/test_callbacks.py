@@ -145,7 +145,7 @@ def test_the_same_webhook_twice_is_one_event_and_another_content_is_another() ->
     again = decoded(json.dumps(of_a_call(agent="agentTest"), indent=2), at=datetime(2026, 11, 21, tzinfo=UTC))
     assert again.id == one.id
     assert decoded(of_a_call(agent="another")).id != one.id
-    assert one.id == event_identity(CALL_ID, "ended", "agentTest/", ["call", one.data["vendor_data"]])
+    assert one.id == event_identity(CALL_ID, "ended", "agentTest/", ["call", one.data["vendor_data"], {}])
 
 
 def test_events_without_a_call_are_told_apart_by_instance_and_content() -> None:
@@ -171,6 +171,13 @@ def test_a_flag_that_says_neither_leaves_the_verb_vague(value: Any) -> None:
     assert decoded({"event": "AgentLog", "agent": "a", "isLogin": value}).verb == "log"
     assert decoded({"event": "AgentBreak", "agent": "a", "isBreak": value}).verb == "break"
     assert decoded({"event": "AgentBreak", "agent": "a", "isBreak": "FALSE"}).verb == "break_ended"
+
+
+def test_variables_of_the_url_are_kept_beside_the_body() -> None:
+    raw = json.dumps(of_a_call()).encode()
+    [event] = READER.decode(Callback("cloud", None, "team=a&team=b&x=%00", "application/json", raw, RECEIVED))
+    assert event.data["vendor_data"]["query"] == {"team": ["a", "b"], "x": ""}
+    assert event.id != decoded(of_a_call()).id
 
 
 def test_slips_of_spelling_and_encoding_change_nothing() -> None:

@@ -188,6 +188,37 @@ async def test_a_list_whose_answer_was_lost_can_be_looked_for() -> None:
         assert await client.automation.list_state("hub", "July") is None
 
 
+async def test_a_list_is_waited_for_until_it_has_loaded_and_no_longer_than_told() -> None:
+    async with instance(Simulated(load_seconds=0.05)) as (_, client):
+        await client.automation.create_list("hub", "June", [{"clientIds": ["1567890"]}])
+        assert await client.automation.loaded("hub", "June", within=20, every=0.01) == "inactive"
+        with pytest.raises(Refused, match="no list"):
+            await client.automation.loaded("hub", "July", within=1)
+    async with instance(Simulated(load_seconds=60)) as (_, client):
+        await client.automation.create_list("hub", "June", [{"clientIds": ["1567890"]}])
+        with pytest.raises(Doubtful, match="still loading"):
+            await client.automation.loaded("hub", "June", within=0.05, every=0.01)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "error"),
+    [
+        (404, '{"error": "not found"}', Refused),
+        (200, '{"error": "not found"}', Doubtful),
+        (200, '[{"name": "June", "status": "loading"}]', Doubtful),
+        (200, '[{"filename": "June", "state": 1}]', Doubtful),
+        (200, "<html></html>", Doubtful),
+    ],
+)
+async def test_only_an_answer_that_names_lists_says_that_there_is_none(status: int, said: str, error: Any) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=said)
+
+    async with http(answer) as url, asked(url, Simulated()) as client:
+        with pytest.raises(error):
+            await client.automation.list_state("hub", "June")
+
+
 async def test_fresh_leads_are_called_at_once_or_at_a_time() -> None:
     async with instance() as (vendor, client):
         await client.automation.fresh_leads("hub", "now", [{"clientIds": ["1567890"], "contact": "7"}])
