@@ -31,11 +31,13 @@ from hub.configured import (
     checked_key,
     checked_span,
     complaint,
+    dial_template,
     disagreement,
     event_pattern,
     fit_for_a_path,
     one_question,
     readable_by_the_vendor,
+    signed_template,
     url_template,
     web_address,
     webhook_secret,
@@ -57,6 +59,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
 Token = Annotated[SecretStr, Field(min_length=1), AfterValidator(fit_for_a_path)]
 Seconds = Annotated[float, Field(ge=0)]
 Template = Annotated[str, AfterValidator(url_template)]
+DialTemplate = Annotated[str, AfterValidator(dial_template)]
+Signed = Annotated[str, AfterValidator(signed_template)]
 Days = Annotated[float, Field(gt=0, le=36500)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Url = Annotated[str, AfterValidator(web_address)]
@@ -222,7 +226,21 @@ class Source(Part):
 Informative = Literal["inicio", "desvio_correcto", "desvio_fallido", "fin"]
 
 
-class InfocallerSource(Source):
+class DiallingSource(Source):
+    """What a source has whose vendor places calls."""
+
+    dial_within: float = Field(default=60, gt=0, le=3600, description="seconds after which a call is placed no more")
+
+
+class AskedSource(DiallingSource):
+    """How a vendor is asked that is asked for nothing but calls."""
+
+    rate: float = Field(default=5, gt=0, description="requests a second")
+    concurrency: int = Field(default=4, gt=0, description="requests at once")
+    timeout: float = Field(default=10, gt=0, le=120, description="for an answer")
+
+
+class InfocallerSource(AskedSource):
     """An Infocaller account: its lines with their telephone passwords."""
 
     vendor: Literal["infocaller"]
@@ -232,7 +250,13 @@ class InfocallerSource(Source):
     require_signature: bool = False
     bad_signature: Literal["quarantine", "refuse"] = "quarantine"
     queries: dict[QueryName, str] = Field(default_factory=dict, description="query name = resolver")
-    outbound_url: str = "https://apicall.infoe.es"
+    outbound_url: Url = "https://apicall.infoe.es"
+    outbound_format: Literal["xml", "json"] = Field(default="xml", description="apiCALLxml or apiCALLjson")
+    outbound_group: str | None = Field(default=None, description="the rule group of an order without a campaign")
+    outbound_signature: Signed = Field(default="{line}{number}{password}", description="what firma is the MD5 of")
+    outbound_wait: int | None = Field(default=None, ge=0, description="EsperaMax; none: the vendor's own")
+    outbound_retries: int | None = Field(default=None, ge=0, description="Reintentos; none: the vendor's own")
+    agent_variable: VariableName = Field(default="AGENT", description="the variable that names an order's agent")
 
 
 class RecordedSource(Source):
@@ -242,12 +266,14 @@ class RecordedSource(Source):
     recordings_for: Days | None = Field(default=None, description="days until we delete a recording; none: never")
 
 
-class FocalScopeSource(RecordedSource):
+class FocalScopeSource(RecordedSource, AskedSource):
     """A FocalScope server."""
 
     vendor: Literal["focalscope"]
     epoch: str = ""
-    dial_url: str | None = None
+    dial_url: DialTemplate | None = None
+    dial_method: Literal["GET", "POST"] = "GET"
+    adapter: str = Field(default="trunkline", description="the URL adapter's name at FocalScope: {adapter}")
     recording_url: Template | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     archive: Path | None = Field(default=None, description="its archive of recordings, where it can be read here")
@@ -263,7 +289,7 @@ TaskMode = Literal["priority", "click", "scheduled", "dialer"]
 Outcome = Literal["answered", "no_answer", "busy", "failed"]
 
 
-class UContactSource(RecordedSource):
+class UContactSource(RecordedSource, DiallingSource):
     """A uContact instance."""
 
     vendor: Literal["ucontact"]

@@ -98,6 +98,35 @@ def url_template(template: str) -> str:
     return template
 
 
+DIAL_FIELDS: Final = ("number", "agent", "adapter", "caller_number", "campaign", "source")
+VARIABLE_FIELD: Final = "variables."
+"""Before the name of a variable, as a field of a template."""
+
+_SIGNED_FIELDS: Final = ("line", "number", "group", "password")
+
+
+def dial_template(template: str) -> str:
+    """A URL that places a call. Raises ValueError."""
+    url_template(template)
+    fields = _template(template)[0]
+    unknown = [name for name in fields if name not in DIAL_FIELDS and not name.startswith(VARIABLE_FIELD)]
+    if unknown or "number" not in fields:
+        raise ValueError(f"expected {{number}} in it, and otherwise {_listed(DIAL_FIELDS)} or {{variables.NAME}}")
+    return template
+
+
+def signed_template(template: str) -> str:
+    """What a signature is made of. Raises ValueError."""
+    fields = _template(template)[0]
+    if not set(fields) <= set(_SIGNED_FIELDS) or "password" not in fields:
+        raise ValueError(f"expected {{password}} in it, and otherwise only {_listed(_SIGNED_FIELDS)}")
+    return template
+
+
+def _listed(fields: Collection[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in fields)
+
+
 def _template(template: str) -> tuple[list[str], str]:
     """The fields and the text of a template. Raises ValueError."""
     try:

@@ -165,6 +165,17 @@ class TooMuch(Permanent):
     """The answer is longer than anybody reads: ask for less at a time."""
 
 
+# --- a dial ----------------------------------------------------------------------------------------------------------
+
+
+class Unacceptable(TrunklineError):
+    """A call that cannot be placed as it was asked for; one line says the key, what was found, what is expected."""
+
+
+class KeyReused(TrunklineError):
+    """The idempotency key stands for another request."""
+
+
 # --- custody ---------------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from hub.errors import Undecodable
 NAMESPACE: Final = UUID("7cf7fa49-a8d2-4840-8bc6-0e07ae7289fa")
 EXCHANGE: Final = "trunkline.events"
 UNROUTED: Final = "trunkline.unrouted"
+COMMANDS: Final = "trunkline.commands"
 APP_ID: Final = "trunkline"
 JSON: Final = "application/json"
 

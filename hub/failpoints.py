@@ -37,6 +37,12 @@ POINTS: Final = (
     "rec.after_commit",  # stored and told, the temporary file still there
     "poll.before_publish",  # records are here, nothing is on the bus
     "poll.after_publish",  # on the bus, and the watermark stands where it was
+    "dial.after_take",  # commands are rows, and not acknowledged
+    "dial.after_claim",  # it is ours, and nothing says that it is about to be sent
+    "dial.after_intent",  # that is written
+    "dial.before_request",  # about to be sent
+    "dial.after_response",  # answered, and nothing of it is kept
+    "dial.after_outcome",  # the outcome is kept
     "crm.after_take",  # written down what a destination is owed, not acknowledged
     "crm.before_intent",  # looked for and not found there; nobody knows yet that it is to be made
     "crm.after_intent",  # it is known, and not sent

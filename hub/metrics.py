@@ -138,6 +138,13 @@ source_silent = Gauge(
     ["source"],
     multiprocess_mode="livemostrecent",
 )
+dials = Counter("trunkline_dials", "Dials by what came of them", ["source", "outcome"])
+dial_seconds = Histogram(
+    "trunkline_dial_seconds",
+    "From the request for a call to the vendor's answer",
+    ["source"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60),
+)
 relayed = Counter("trunkline_derived_published", "Derived events that this process published")
 recordings = Counter("trunkline_recordings", "Attempts at recordings by what came of them", ["source", "outcome"])
 recording_bytes = Counter("trunkline_recording_bytes", "Audio that was put into custody", ["source"])

@@ -4,6 +4,7 @@ Each implementation is imported when it is chosen, and not before: a command ove
 broker's client, and one that prints the configuration without any of them.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,28 +12,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hub.calls import PROMISED, Timing
-from hub.config import AnySource, FocalScopeSource, InfocallerSource, Infocu5Source, Settings, UContactSource
+from hub.config import (
+    AnySource,
+    AskedSource,
+    FocalScopeSource,
+    InfocallerSource,
+    Infocu5Source,
+    Settings,
+    UContactSource,
+)
 from hub.custody import Custody
 from hub.disk import Disk
 from hub.errors import ConfigurationError
+from hub.operating.dialing import Counter, Dialing
 from hub.operating.replay import Target
 from hub.polling.windows import Stream
 from hub.ports import Bus, QueueSpec, Vendor
+from hub.ports_dialing import Dials, DialStore, Form, PlacesCalls
 from hub.ports_forwarding import ForwardingStore
 from hub.ports_gaps import Gaps, GapStore
 from hub.ports_polls import RecordSource
 from hub.ports_recordings import RecordingStore
 from hub.ports_respool import Dialer, RespoolStore
 from hub.vendors.operations import Desk
-from workers import crm, persistence, poll, recordings, respool, watch
+from workers import crm, dial, persistence, poll, recordings, respool, watch
 from workers.runner import Service, Timed
 
 if TYPE_CHECKING:  # it brings aiohttp along
     from hub.outgoing import Lane, Outgoing
+    from hub.vendors.focalscope.dialing import DialLink
+    from hub.vendors.infocaller.outbound import CallRequest
+    from hub.vendors.ucontact.dialing import AgentCall
+    from workers.dial.service import Line
     from workers.respool.service import Asked
 
 
-class EveryStore(ForwardingStore, RecordingStore, GapStore, RespoolStore, Protocol):
+class EveryStore(ForwardingStore, RecordingStore, GapStore, RespoolStore, DialStore, Protocol):
     """All the verbs that there are."""
 
 
@@ -63,6 +78,12 @@ def _recordings(settings: Settings, store: RecordingStore, bus: Bus) -> Service:
     return Recordings(settings, store, bus, make_custody(settings))
 
 
+def _dial(settings: Settings, store: DialStore, bus: Bus) -> Service:
+    from workers.dial.service import Dialling
+
+    return Dialling(make_dialing(settings, store.dials), store, bus, lambda: _lines(settings))
+
+
 def _respooler(settings: Settings, store: RespoolStore, bus: Bus) -> Service:
     from workers.respool.service import Respooler
 
@@ -76,6 +97,7 @@ WORKERS: Final[dict[str, Kind]] = {
         lambda _: recordings.QUEUE,
         _recordings,
     ),
+    dial.NAME: Kind(lambda _: dial.QUEUE, _dial, repeatable=False),
     respool.NAME: Kind(lambda _: respool.QUEUE, _respooler, repeatable=False),
 }
 """Every worker by its name: a new one is one file and one line here."""
@@ -209,9 +231,10 @@ async def asking(settings: Settings) -> AsyncIterator["Outgoing"]:
         await outgoing.close()
 
 
-def _lane(name: str, source: Infocu5Source, outgoing: "Outgoing") -> "Lane":
-    concurrency = 2  # a poll, and whoever asks beside it
-    return outgoing.lane(f"{source.vendor}.{name}", rate=source.rate, concurrency=concurrency, timeout=source.timeout)
+def _lane(name: str, source: Infocu5Source | AskedSource, outgoing: "Outgoing") -> "Lane":
+    concurrency = source.concurrency if isinstance(source, AskedSource) else 2  # a poll, and whoever asks beside it
+    lane = f"{source.vendor}.{name}"  # type: ignore[union-attr]  # every source has a vendor
+    return outgoing.lane(lane, rate=source.rate, concurrency=concurrency, timeout=source.timeout)
 
 
 def _infocu5(name: str, source: Infocu5Source, outgoing: "Outgoing") -> Desk[Any]:
@@ -230,6 +253,29 @@ def _infocu5(name: str, source: Infocu5Source, outgoing: "Outgoing") -> Desk[Any
     return Desk(client, OPERATIONS)
 
 
+def _focalscope(name: str, source: FocalScopeSource, outgoing: "Outgoing") -> Desk[Any]:
+    from hub.vendors.focalscope.dialing import DialClient
+    from hub.vendors.focalscope.operations import OPERATIONS
+
+    client = DialClient(
+        _lane(name, source, outgoing),
+        _dial_link(name, source),
+        source=name,
+        epoch=source.epoch,
+        method=source.dial_method,
+        headers={header: value.get_secret_value() for header, value in source.headers.items()},
+    )
+    return Desk(client, OPERATIONS)
+
+
+def _infocaller(name: str, source: InfocallerSource, outgoing: "Outgoing") -> Desk[Any]:
+    from hub.vendors.infocaller.operations import OPERATIONS
+    from hub.vendors.infocaller.outbound import Outbound
+
+    client = Outbound(_lane(name, source, outgoing), _call_request(name, source), url=source.outbound_url)
+    return Desk(client, OPERATIONS)
+
+
 def _ucontact(name: str, source: UContactSource, outgoing: "Outgoing") -> Desk[Any]:
     from hub.vendors.ucontact.making import make
     from hub.vendors.ucontact.operations import OPERATIONS
@@ -242,6 +288,8 @@ def _ucontact(name: str, source: UContactSource, outgoing: "Outgoing") -> Desk[A
 
 
 CLIENTS: Final[dict[str, Callable[[str, Any, "Outgoing"], Desk[Any]]]] = {
+    "infocaller": _infocaller,
+    "focalscope": _focalscope,
     "infocu5": _infocu5,
     "ucontact": _ucontact,
 }
@@ -254,6 +302,109 @@ def make_client(name: str, source: AnySource, outgoing: "Outgoing") -> Desk[Any]
     if make is None:
         raise ConfigurationError(f"sources.{name}: nothing can be asked of its vendor; expected {', '.join(CLIENTS)}")
     return make(name, source, outgoing)
+
+
+# --- placing calls ---------------------------------------------------------------------------------------------------
+
+
+def _dial_link(name: str, source: FocalScopeSource) -> "DialLink":
+    from hub.vendors.focalscope.dialing import DialLink
+
+    if source.dial_url is None:
+        raise ConfigurationError(f"sources.{name}.dial_url: missing; expected the link that places a call")
+    return DialLink(source=name, template=source.dial_url, adapter=source.adapter)
+
+
+def _call_request(name: str, source: InfocallerSource) -> "CallRequest":
+    from hub.vendors.infocaller.outbound import CallRequest
+
+    if not source.lines:
+        raise ConfigurationError(f"sources.{name}.lines: missing; expected the line that a call is issued by")
+    return CallRequest(
+        lines={line: password.get_secret_value() for line, password in source.lines.items()},
+        form=source.outbound_format,
+        signed=source.outbound_signature,
+        group=source.outbound_group,
+        wait=source.outbound_wait,
+        retries=source.outbound_retries,
+        agent_variable=source.agent_variable,
+    )
+
+
+def _agent_call(name: str, source: UContactSource) -> "AgentCall":
+    from hub.vendors.ucontact.dialing import AgentCall
+
+    if source.user is None and source.api_key is None:
+        raise ConfigurationError(f"sources.{name}.user: missing; expected whom calls are placed as")
+    return AgentCall(
+        extensions=source.extensions,
+        caller_number=source.caller_number,
+        campaign=source.campaign,
+        tech=source.tech,
+        context=source.context,
+    )
+
+
+FORMS: Final[dict[str, Callable[[str, Any], Form]]] = {
+    "infocaller": _call_request,
+    "focalscope": _dial_link,
+    "ucontact": _agent_call,
+}
+"""What can be asked of a vendor that places calls, by vendor. A new one is a line here."""
+
+
+def _dialer(name: str, source: Any, client: Any) -> PlacesCalls:
+    """A vendor's client as one that places calls: what does nothing else is one by itself."""
+    if not isinstance(source, UContactSource):
+        dialer: PlacesCalls = client
+        return dialer
+    from hub.vendors.ucontact.dialing import AgentCaller
+
+    return AgentCaller(name, client, _agent_call(name, source))
+
+
+def diallable(settings: Settings) -> dict[str, Form]:
+    """The sources that can place calls, with what they can be asked for."""
+    forms: dict[str, Form] = {}
+    for name, source in settings.sources.items():
+        if source.vendor in FORMS:
+            with contextlib.suppress(ConfigurationError):  # it has not what it takes, and is not said to
+                forms[name] = FORMS[source.vendor](name, source)
+    return forms
+
+
+def make_dialing(settings: Settings, dials: Dials) -> Dialing:
+    """Who takes orders for calls."""
+    return Dialing({name: _counter(settings.sources[name], form) for name, form in diallable(settings).items()}, dials)
+
+
+def _counter(source: Any, form: Form) -> Counter:
+    from hub.vendors.values import phone
+
+    def callee(number: str) -> Mapping[str, str]:
+        return phone(number, country=source.country)
+
+    return Counter(source.vendor, form, source.dial_within, callee)
+
+
+@asynccontextmanager
+async def _lines(settings: Settings) -> AsyncIterator[list["Line"]]:
+    """Every source that can place calls, ready to be asked."""
+    from workers.dial.service import Line
+
+    names = diallable(settings)
+    async with asking(settings) as outgoing, AsyncExitStack() as stack:
+        lines = []
+        for name in names:
+            source: Any = settings.sources[name]
+            desk = make_client(name, source, outgoing)
+            stack.push_async_callback(desk.close)
+            lane = outgoing.lanes[f"{source.vendor}.{name}"]
+            lines.append(Line(name, _dialer(name, source, desk.client), lane.free, source.concurrency, source.timeout))
+        yield lines
+
+
+# --- records of calls -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

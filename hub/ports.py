@@ -57,16 +57,19 @@ class QueueSpec:
     """A durable queue and the binding patterns (AMQP topic syntax) it hangs on; it owns ``<name>.dead`` as well.
 
     Attributes:
+        bindings: which events come to it, from the exchange ``trunkline.events``.
         ordered: the events of one call (``ce-subject``) are delivered one at a time, and each for the first time only
             after every earlier one of its call, in the order in which they came to the bus, is acknowledged or a dead
             letter; over any number of consumers, whoever of them comes, goes or is killed. Other calls do not wait. A
             repetition may come after later ones: of what was settled just before a consumer was killed, and of a dead
             letter that was put back. It is a queue's nature: one that exists does not change it.
+        commands: which commands come to it, from the exchange ``trunkline.commands``; an ordered queue has none.
     """
 
     name: str
     bindings: tuple[str, ...]
     ordered: bool = False
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +270,17 @@ class Bus(Protocol):
 
         Raises:
             NotDurable: at least one is not known to be durable; it may still arrive.
+        """
+        ...
+
+    async def command(self, messages: Sequence[Message]) -> None:
+        """Returns when every command is durable in every queue that is bound to its routing key among the commands.
+
+        A command is no event: it needs no header but ``ce-id``, its name, which is AMQP's ``message_id``. No queue
+        gets it for a binding to events, and none of the unrouted.
+
+        Raises:
+            NotDurable: no queue takes one of them, or at least one is not known to be durable; it may still arrive.
         """
         ...
 

@@ -18,6 +18,7 @@ from hub.bus.hedged import Hedge
 from hub.config import InfocallerSource, Settings
 from hub.custody.links import Links
 from hub.destinations import DestinationRoutes
+from hub.dials import DialRoutes
 from hub.disk import Disk
 from hub.door import serve
 from hub.doorstep import Hands
@@ -36,6 +37,7 @@ from hub.parts import (
     make_bus,
     make_custody,
     make_decoder,
+    make_dialing,
     make_disk,
     make_store,
     queues,
@@ -301,6 +303,7 @@ class Process:
             | DeadLetterRoutes(letters).routes()
             | QuarantineRoutes(quarantine).routes()
             | ReplayRoutes(replay).routes()
+            | DialRoutes(make_dialing(self.settings, self.store.dials)).routes()
             | audio.routes(),
         )
 

@@ -19,7 +19,7 @@ import structlog
 from hub import failpoints, metrics, retry
 from hub.calls.facts import received_at
 from hub.errors import BusClosed, NotDurable, StoreUnavailable, Undecodable
-from hub.events import Event, to_event
+from hub.events import Event, Message, to_event
 from hub.ports import (
     Ack,
     Attempt,
@@ -63,6 +63,7 @@ class Worker:
         handle: what it does with a batch.
         batch: events in one call of ``handle`` at most.
         prefetch: deliveries in hand at most; more than ``batch`` keeps the next batch ready while one is handled.
+        decode: makes an event of a message. Raises Undecodable.
         inbox: of a worker whose effect must not be repeated: where its handler notes the events that it has had it for.
             These are not handed over any more, unless an operator wants them again. None: the effect may be repeated.
     """
@@ -73,6 +74,7 @@ class Worker:
     batch: int = 1
     prefetch: int = 20
     inbox: Inbox | None = None
+    decode: Callable[[Message], Event] = to_event
 
 
 class Service(Protocol):
@@ -236,7 +238,7 @@ class Runner:
     async def _batch(self, subscription: Subscription, deliveries: list[Delivery]) -> None:
         began = perf_counter()
         failpoints.hit("worker.after_receive")
-        decoded, outcomes = _decode(deliveries)
+        decoded, outcomes = _decode(deliveries, self.worker.decode)
         events = [event for _, event in decoded]
         now = self._clock()
         self._reached = min((_receipt(event, now) for event in events), default=now)
@@ -370,13 +372,15 @@ def _receipt(event: Event, now: datetime) -> datetime:
         return now
 
 
-def _decode(deliveries: Sequence[Delivery]) -> tuple[list[tuple[Delivery, Event]], list[tuple[Delivery, Outcome]]]:
+def _decode(
+    deliveries: Sequence[Delivery], decode: Callable[[Message], Event]
+) -> tuple[list[tuple[Delivery, Event]], list[tuple[Delivery, Outcome]]]:
     """The events, and the outcomes of what is no event: waiting would not make it one."""
     decoded: list[tuple[Delivery, Event]] = []
     outcomes: list[tuple[Delivery, Outcome]] = []
     for delivery in deliveries:
         try:
-            decoded.append((delivery, to_event(delivery.message)))
+            decoded.append((delivery, decode(delivery.message)))
         except Undecodable as error:
             outcomes.append((delivery, DeadLetter(f"undecodable: {error}")))
     return decoded, outcomes

@@ -26,7 +26,7 @@ from hub.bus.tasks import end
 from hub.bus.watchdog import Watchdog
 from hub.bus.wire import Letter, Received, given_up, probe, publication, straight
 from hub.errors import NotDurable
-from hub.events import UNROUTED, Message
+from hub.events import COMMANDS, UNROUTED, Message
 from hub.ports import Census, Dead, Depth, Failure, QueueSpec
 
 log = structlog.get_logger("bus")
@@ -103,7 +103,8 @@ class RabbitBus:
         for spec in queues:
             known = self._specs.get(spec.name, spec)
             bindings = tuple(dict.fromkeys((*known.bindings, *spec.bindings)))
-            self._specs[spec.name] = QueueSpec(spec.name, bindings, known.ordered)
+            commands = tuple(dict.fromkeys((*known.commands, *spec.commands)))
+            self._specs[spec.name] = QueueSpec(spec.name, bindings, known.ordered, commands)
             self._declared.discard(spec.name)
         try:
             await self._declare(await self._consuming.connection(self._patience))
@@ -114,6 +115,10 @@ class RabbitBus:
         """Returns when the broker has confirmed every message. Raises NotDurable."""
         slotted = any(spec.ordered for spec in self._specs.values())
         await self._deliver([publication(message, slotted=slotted) for message in messages])
+
+    async def command(self, messages: Sequence[Message]) -> None:
+        """Returns when the broker has confirmed every command. Raises NotDurable."""
+        await self._deliver([publication(message, exchange=COMMANDS) for message in messages])
 
     async def send(self, queue: str, messages: Sequence[Message]) -> None:
         """Returns when the broker has confirmed every message in that queue. Raises NotDurable."""

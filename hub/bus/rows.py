@@ -17,7 +17,7 @@ from hub.bus import ordered_rows
 from hub.bus.patterns import matches
 from hub.bus.suspicion import ALONE, SUSPECT_AFTER
 from hub.errors import NotDurable
-from hub.events import Message
+from hub.events import COMMANDS, Message
 from hub.ports import HISTORY, HISTORY_REASON, Depth, QueueSpec
 
 DELIVERY_LIMIT: Final = SUSPECT_AFTER + ALONE
@@ -60,6 +60,9 @@ MIGRATIONS: Final = (
     ordered_rows.MIGRATION,
     f"CREATE INDEX deliveries_suspected ON deliveries (queue, state, message) WHERE returned >= {SUSPECT_AFTER}",
 )
+
+_OF_COMMANDS: Final = f"{COMMANDS}/"
+"""Before the patterns of commands: with a mark that no word of a routing key has."""
 
 UNROUTED_QUEUE: Final = 0
 """The row of the queue for what no other is bound to."""
@@ -122,7 +125,8 @@ def declare(connection: sqlite3.Connection, specs: Sequence[QueueSpec]) -> None:
         connection.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", (spec.name,))
         queue = queue_id(connection, spec.name)
         connection.executemany(
-            "INSERT OR IGNORE INTO bindings VALUES (?, ?)", [(queue, pattern) for pattern in spec.bindings]
+            "INSERT OR IGNORE INTO bindings VALUES (?, ?)",
+            [(queue, pattern) for pattern in (*spec.bindings, *(_OF_COMMANDS + one for one in spec.commands))],
         )
         if spec.ordered:
             connection.execute("UPDATE queues SET ordered = 1 WHERE id = ? AND NOT ordered", (queue,))
@@ -144,6 +148,7 @@ class Routes:
 
     _version: int = -1
     _bindings: list[tuple[int, str]] = field(default_factory=list)
+    _commands: list[tuple[int, str]] = field(default_factory=list)
     _known: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ordered: frozenset[int] = frozenset()
 
@@ -151,7 +156,10 @@ class Routes:
         """Reads them again where another process, or we, declared something."""
         (version,) = connection.execute("SELECT version FROM topology").fetchone()
         if version != self._version:
-            self._bindings = connection.execute("SELECT queue, pattern FROM bindings").fetchall()
+            every = connection.execute("SELECT queue, pattern FROM bindings").fetchall()
+            self._bindings = [one for one in every if not one[1].startswith(_OF_COMMANDS)]
+            commands = (one for one in every if one[1].startswith(_OF_COMMANDS))
+            self._commands = [(queue, pattern.removeprefix(_OF_COMMANDS)) for queue, pattern in commands]
             self._known.clear()
             self.ordered = frozenset(row[0] for row in connection.execute("SELECT id FROM queues WHERE ordered"))
             self._version = version
@@ -164,6 +172,13 @@ class Routes:
             known = self._known[routing_key] = tuple(sorted(bound)) or (UNROUTED_QUEUE,)
         return known
 
+    def commanded(self, routing_key: str) -> tuple[int, ...]:
+        """The queues a command goes to. Raises NotDurable where there is none."""
+        bound = {queue for queue, pattern in self._commands if matches(pattern, routing_key)}
+        if not bound:
+            raise NotDurable(f"no queue takes the command {routing_key[:100]}")
+        return tuple(sorted(bound))
+
 
 def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[Message]) -> set[int]:
     """Stores messages in their order; returns the queues they lie in now."""
@@ -172,6 +187,16 @@ def publish(connection: sqlite3.Connection, routes: Routes, messages: Sequence[M
     deliveries = [
         (message, queue) for message, one in zip(ids, messages, strict=True) for queue in routes.queues(one.routing_key)
     ]
+    lay(connection, routes, dict(zip(ids, messages, strict=True)), deliveries)
+    return {queue for _, queue in deliveries}
+
+
+def command(connection: sqlite3.Connection, routes: Routes, messages: Sequence[Message]) -> set[int]:
+    """Stores commands in their order; returns the queues they lie in now. Raises NotDurable where none takes one."""
+    routes.refresh(connection)
+    homes = [routes.commanded(one.routing_key) for one in messages]
+    ids = keep(connection, messages)
+    deliveries = [(message, queue) for message, queues in zip(ids, homes, strict=True) for queue in queues]
     lay(connection, routes, dict(zip(ids, messages, strict=True)), deliveries)
     return {queue for _, queue in deliveries}
 

@@ -91,6 +91,12 @@ class SqliteBus:
         self._publishing.append((messages, future))
         await future
 
+    async def command(self, messages: Sequence[Message]) -> None:
+        """Returns when the commands are synced to the disk. Raises NotDurable."""
+        if messages:
+            commanding = partial(rows.command, routes=self._routes, messages=tuple(messages))
+            self.committed(await self.journal.run(commanding))
+
     async def send(self, queue: str, messages: Sequence[Message]) -> None:
         """Returns when the messages are synced to the disk in that queue. Raises NotDurable."""
         if messages:

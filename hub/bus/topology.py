@@ -5,6 +5,7 @@ trunkline.events (topic) ── bindings ──► <queue> ──(delivery limit
        └─ alternate ─► trunkline.unrouted     ▲                             ▲
                                               └──(expiry)── <queue>.retry.<n>s
                                         <queue>.suspects ──(delivery limit)─┘
+trunkline.commands (topic) ── commands ──► <queue>
 ```
 
 What safety hangs on is an argument of the queue, so that no forgotten policy can lose messages. An argument cannot be
@@ -26,7 +27,7 @@ from aiormq.exceptions import (
 )
 
 from hub.bus.suspicion import ALONE
-from hub.events import EXCHANGE, UNROUTED
+from hub.events import COMMANDS, EXCHANGE, UNROUTED
 from hub.ports import QueueSpec
 
 log = structlog.get_logger("bus")
@@ -113,6 +114,7 @@ COMMON: Final[tuple[Part, ...]] = (
     Queue(UNROUTED, KEPT),
     Binding(UNROUTED, UNROUTED, ""),
     Exchange(EXCHANGE, "topic", {"alternate-exchange": UNROUTED}),
+    Exchange(COMMANDS, "topic"),  # without an alternate: a command that nobody takes goes back to whoever gave it
 )
 
 
@@ -166,6 +168,8 @@ def bindings(work: QueueSpec) -> Iterator[Part]:
     """What a work queue hangs on."""
     for pattern in work.bindings:
         yield Binding(work.name, EXCHANGE, pattern)
+    for pattern in work.commands:
+        yield Binding(work.name, COMMANDS, pattern)
 
 
 async def stands(connection: AbstractConnection, bindings: Sequence[Part]) -> bool:

@@ -5,9 +5,9 @@ A copy keeps the body and the headers of what it is a copy of; what the hub adds
 (Unix microseconds: it orders the dead letters), ``history`` (the failed attempts, as JSON ``[[Unix milliseconds,
 reason], …]``), ``returned`` (1: it was taken for a suspect once, so dead it stays), ``probe`` (no event at all: whoever
 gets it acknowledges it); in the held queues of ordered ones ``place`` (in its call's line), ``copy`` (tells it from
-other copies), and ``baton`` (no event either: ``hub.bus.turn``). Where a queue is ordered, every event has
-``trunkline-slot`` too (``hub.bus.slots``). One more is the message's own, and its consumers':
-``hub.events.REPLAY``.
+other copies), and ``baton`` (no event either: ``hub.bus.turn``); of a command its ``command``, which is its
+name. Where a queue is ordered, every event has ``trunkline-slot`` too (``hub.bus.slots``). One more is the message's
+own, and its consumers': ``hub.events.REPLAY``.
 """
 
 import struct
@@ -28,7 +28,7 @@ from pamqp.common import FieldValue
 from pamqp.header import ContentHeader
 
 from hub.bus.slots import SLOT, SLOTS, slot
-from hub.events import APP_ID, EXCHANGE, JSON, REPLAY, Message, moment
+from hub.events import APP_ID, COMMANDS, EXCHANGE, JSON, REPLAY, Message, moment
 from hub.ports import HISTORY as REMEMBERED, HISTORY_REASON, Dead, Failure
 
 ATTEMPT: Final = "x-trunkline-attempt"
@@ -42,6 +42,7 @@ PROBE: Final = "x-trunkline-probe"
 PLACE: Final = "x-trunkline-place"
 COPY: Final = "x-trunkline-copy"
 BATON: Final = "x-trunkline-baton"
+COMMAND: Final = "x-trunkline-command"
 DELIVERY_LIMIT: Final = "delivery_limit"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,7 +60,7 @@ _BOOKKEEPING_PREFIXES: Final = ("x-first-death-", "x-last-death-")
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """An event on its way to the exchange.
+    """An event, or a command, on its way to its exchange.
 
     Its frames are put together here and not by pamqp, which takes 32 µs for them where this takes 4: on the path that
     every callback waits for. ``properties`` says the same in pamqp's words, and a test holds the two together.
@@ -68,6 +69,7 @@ class Publication:
     id: str
     message: Message
     slot: int | None = None
+    exchange: str = EXCHANGE
 
     @property
     def routing_key(self) -> str:
@@ -110,7 +112,7 @@ class Publication:
             fields.append(_short(_short_type(headers["ce-type"])))
         fields.append(_short(APP_ID))
         header = _HEADER.pack(60, 0, len(body), flags) + b"".join(fields)
-        frames = [_publish_frame(channel, EXCHANGE, self.routing_key), _frame(2, channel, header)]
+        frames = [_publish_frame(channel, self.exchange, self.routing_key), _frame(2, channel, header)]
         frames += [_frame(3, channel, body[at : at + frame_size]) for at in range(0, len(body), frame_size)]
         return b"".join(frames)
 
@@ -146,14 +148,15 @@ def probe(queue: str) -> Copy:
     return Copy(name, queue, spec.Basic.Properties(headers={PROBE: 1}, delivery_mode=1, message_id=name), b"")
 
 
-def publication(message: Message, *, slotted: bool = False) -> Publication:
-    """An event for the exchange. ``message_id`` is the event's id; a return is told by it, so every message has one.
+def publication(message: Message, *, slotted: bool = False, exchange: str = EXCHANGE) -> Publication:
+    """An event for an exchange. ``message_id`` is the event's id; a return is told by it, so every message has one.
 
     Args:
         message: the event.
         slotted: whether it says its slot, for the ordered queues.
+        exchange: which.
     """
-    return Publication(message.id or uuid4().hex, message, slot(message) if slotted else None)
+    return Publication(message.id or uuid4().hex, message, slot(message) if slotted else None, exchange)
 
 
 def baton(queue: str, name: str) -> Copy:
@@ -280,6 +283,8 @@ class Received:
         left = {key: value for key, value in self.headers.items() if key not in without}
         headers = {key: value for key, value in left.items() if not _is_bookkeeping(key)}
         headers |= {ROUTING_KEY: self.message.routing_key, **notes}
+        if self.message.id and "ce-id" not in headers:
+            headers[COMMAND] = self.message.id
         properties = spec.Basic.Properties(  # without expiration and user_id: they would bind us, not its sender
             content_type=given.content_type,
             content_encoding=given.content_encoding,
@@ -330,6 +335,8 @@ def received(delivered: DeliveredMessage) -> Received:
     properties = delivered.header.properties
     headers: Mapping[str, Any] = properties.headers or {}
     text = {key: value for key, value in headers.items() if isinstance(value, str) and not _is_note(key)}
+    if (name := _command(delivered)) and "ce-id" not in text:
+        text["ce-id"] = name
     routing_key = headers.get(ROUTING_KEY) or _first_key(_last_death(headers)) or delivered.routing_key or ""
     return Received(Message(str(routing_key), text, delivered.body), headers, properties)
 
@@ -349,6 +356,17 @@ def _noted(at: object, unit: int) -> datetime | None:
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     deaths = headers.get("x-death")
     return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+
+
+def _command(delivered: DeliveredMessage) -> str | None:
+    """The name of a command, which is no event: its ``message_id``, where it came by their exchange."""
+    properties = delivered.header.properties
+    headers: Mapping[str, Any] = properties.headers or {}
+    noted = headers.get(COMMAND)
+    if isinstance(noted, str):
+        return noted
+    came_by = delivered.exchange or _last_death(headers).get("exchange")
+    return properties.message_id if came_by == COMMANDS else None
 
 
 def _first_key(death: Mapping[str, Any]) -> str | None:

@@ -40,14 +40,15 @@ class Folded:
     Attributes:
         record: JSON-ready, its keys in a fixed order, without ``sealed``.
         conflicts: how often an event said otherwise than one received before it.
-        wait: seconds after the application of the last event until the call is to be sealed; 0 is at once.
+        wait: seconds after the application of the last event until the call is to be sealed; 0 is at once, and None
+            is never: of a call of which nobody but ourselves has told yet.
         verdict: ``complete``, ``inferred`` or ``gap``, were it sealed now.
         missing: the verbs that the verdict speaks of.
     """
 
     record: dict[str, Any]
     conflicts: int
-    wait: float
+    wait: float | None
     verdict: str
     missing: tuple[str, ...]
 
@@ -91,7 +92,8 @@ def fold(events: Sequence[Event], expected: frozenset[str], timing: Timing) -> F
     now = life(facts, legs, expected)
     fields, conflicts = merged(facts)
     record = {**_head(facts.events, now), **fields, **_times(facts, legs, now), **_tail(facts, legs)}
-    return Folded(_arranged(record), conflicts, now.wait(timing), now.verdict, now.missing)
+    wait = now.wait(timing) if any(event.noun != "dial" for event in facts.events) else None
+    return Folded(_arranged(record), conflicts, wait, now.verdict, now.missing)
 
 
 def seal(folded: Folded, at: datetime) -> dict[str, Any]:

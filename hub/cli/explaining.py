@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain
 from typing import Annotated, Any
 
 import orjson
@@ -19,6 +20,7 @@ from hub.operating.destinations import told
 from hub.operating.whereabouts import Whereabouts, look_up
 from hub.parts import make_disk, opened, worker_queues
 from hub.ports import Attempt, Bus, Stored
+from hub.ports_dialing import Dial
 from hub.ports_recordings import Recording
 from hub.respooling.planning import Respool
 
@@ -28,11 +30,12 @@ def explain(
     any_id: Annotated[str, typer.Argument(metavar="ID", help="Of a call, of an event, or of a request in quarantine.")],
 ) -> None:
     """Where an event is; of a call every event, in the order they were kept. Exits 1 where it is nowhere."""
-    where, recordings, respools = run(_look_up(settings_of(context), any_id))
-    if where.found or recordings:
+    where, recordings, dials, respools = run(_look_up(settings_of(context), any_id))
+    if where.found or recordings or dials:
         for line in _told(where):
             typer.echo(line)
-        for line in (*(line for recording in recordings for line in _recorded(recording)), *map(_respooled, respools)):
+        effects = (*chain.from_iterable(map(_recorded, recordings)), *chain.from_iterable(map(_dialled, dials)))
+        for line in (*effects, *map(_respooled, respools)):
             typer.echo(line)
         if where.of_call:
             show(_timeline(where.events), len(where.events), more=False)
@@ -42,14 +45,14 @@ def explain(
             typer.echo(_line("sent", told(tried)))
     for part, why in where.unasked.items():
         complain(f"{part} was not asked: {why}")
-    if not where.found and not recordings:
+    if not where.found and not recordings and not dials:
         complain(f"no call, event or request {where.id}{_maybe(where)}")
         if where.suspect is not None and where.suspect.state == "lost":
             complain(f"it was accepted, and is unaccounted for since {timestamp(where.suspect.since)}")
         raise typer.Exit(1)
 
 
-async def _look_up(settings: Settings, any_id: str) -> tuple[Whereabouts, list[Recording], list[Respool]]:
+async def _look_up(settings: Settings, any_id: str) -> tuple[Whereabouts, list[Recording], list[Dial], list[Respool]]:
     async with opened(settings) as store, AsyncExitStack() as stack:
         await store.ping()  # first: without it nothing can be said
         bus, why = await _bus(stack, settings)
@@ -58,12 +61,14 @@ async def _look_up(settings: Settings, any_id: str) -> tuple[Whereabouts, list[R
         where = await look_up(any_id, store, bus, queues, disk)
         named = await store.recordings.recording(where.id)
         recordings = [named] if named is not None else await store.recordings.of_call(where.id)
+        dialled = await store.dials.dial(where.id)
+        dials = [dialled] if dialled is not None else list(await store.dials.of_call(where.id))
         respools = await store.respools.of_call(where.id)
     if why:
         where.unasked["the bus"] = why
     if disk is None:
         where.unasked["the ingress's disk"] = f"there is no {settings.outbox.path} on this machine"
-    return where, recordings, respools
+    return where, recordings, dials, respools
 
 
 async def _bus(stack: AsyncExitStack, settings: Settings) -> tuple[Bus | None, str]:
@@ -159,6 +164,23 @@ def _recorded(recording: Recording) -> Iterator[str]:
         yield _line("", recording.state if recording.reason is None else f"{recording.state}: {recording.reason}")
     for failure in recording.history:
         yield _line("", f"attempt at {timestamp(failure.at)}: {failure.reason}")
+
+
+def _dialled(dial: Dial) -> Iterator[str]:
+    yield _line("dial", f"{timestamp(dial.requested_at)} {dial.dial_id}")
+    agent = f" for {dial.order.agent}" if dial.order.agent else ""
+    yield _line("", f"{dial.state}: {dial.order.source} to {dial.order.destination}{agent}, attempts {dial.attempt}")
+    if dial.sent_at is not None:
+        answered = "" if dial.settled_at is None else f", settled {timestamp(dial.settled_at)}"
+        yield _line("", f"sent {timestamp(dial.sent_at)}{answered}")
+    if dial.request_id is not None:
+        yield _line("", f"request {dial.request_id}")
+    if dial.call_id is not None:
+        yield _line("", f"call {dial.call_id}")
+    if dial.reason is not None:
+        yield _line("", dial.reason)
+    for one in dial.history:
+        yield _line("", f"{timestamp(one.at)} {one.reason}")
 
 
 def _respooled(one: Respool) -> str:

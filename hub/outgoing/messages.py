@@ -23,6 +23,8 @@ class Request:
         url: absolute, ``http`` or ``https``, its path and query already encoded.
         headers: sent as they are; never logged with their values.
         body: sent as it is; name its type in ``headers``.
+        once: it must not have its effect twice, whatever its method: it goes over a fresh connection, which nobody may
+            have closed meanwhile, and is not sent again where that breaks. (aiohttp repeats a GET by itself.)
         traceparent: the W3C trace header's value of the event behind this, sent along where there is one.
     """
 
@@ -31,6 +33,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     traceparent: str | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

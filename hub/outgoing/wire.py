@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import (
     ClientConnectorCertificateError,
@@ -65,6 +65,7 @@ class Wire:
         """Opens nothing yet."""
         self._guard, self._tempo, self._tls, self._resolver = guard, tempo, tls, resolver
         self._session: ClientSession | None = None
+        self._once: ClientSession | None = None
         self._waits: set[asyncio.Timeout] = set()
 
     def checked(self, url: str) -> URL:
@@ -139,7 +140,8 @@ class Wire:
         if request.traceparent:
             headers["traceparent"] = request.traceparent
         connect = self._tempo.connect
-        return await self._opened().request(
+        session = self._opened_once() if request.once else self._opened()
+        return await session.request(
             request.method,
             url,
             headers=headers,
@@ -151,30 +153,40 @@ class Wire:
 
     def _opened(self) -> ClientSession:
         if self._session is None:
-            connector = TCPConnector(
-                limit=0,  # the lane's places are the limit, and the only one
-                ssl=self._tls,
-                resolver=self._resolver,
-                socket_factory=self._guard.socket,
-                keepalive_timeout=self._tempo.keepalive,
-            )
-            self._session = ClientSession(
-                connector=connector,
-                cookie_jar=DummyCookieJar(),
-                headers={"User-Agent": _USER_AGENT},
-                auto_decompress=False,
-                trust_env=False,
-                trace_configs=[_tracing()],
-            )
+            self._session = self._made(keepalive_timeout=self._tempo.keepalive)
         return self._session
+
+    def _opened_once(self) -> ClientSession:
+        if self._once is None:
+            self._once = self._made(force_close=True)
+            self._once._retry_connection = False  # noqa: SLF001  there is no public switch
+        return self._once
+
+    def _made(self, **more: Any) -> ClientSession:
+        connector = TCPConnector(
+            limit=0,  # the lane's places are the limit, and the only one
+            ssl=self._tls,
+            resolver=self._resolver,
+            socket_factory=self._guard.socket,
+            **more,
+        )
+        return ClientSession(
+            connector=connector,
+            cookie_jar=DummyCookieJar(),
+            headers={"User-Agent": _USER_AGENT},
+            auto_decompress=False,
+            trust_env=False,
+            trace_configs=[_tracing()],
+        )
 
     async def close(self) -> None:
         """Ends every wait, closes every connection."""
         for wait in self._waits:
             wait.reschedule(0)
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions, self._session, self._once = (self._session, self._once), None, None
+        for session in sessions:
+            if session is not None:
+                await session.close()
         await self._resolver.close()
 
 

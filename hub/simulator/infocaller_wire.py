@@ -6,7 +6,7 @@ each call; the vendor's page shows every one of these forms, or leaves it open.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import md5
 from html import escape
@@ -220,7 +220,18 @@ class _Wire:
         )
 
 
-def infocaller_call(scenario: str, dice: Dice, source: Source, serial: int, start: datetime) -> Call:
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A call that somebody asked for: where to, what the request is called, and the variables that came with it."""
+
+    number: str
+    idcall: str
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+def infocaller_call(
+    scenario: str, dice: Dice, source: Source, serial: int, start: datetime, *, issued: Issued | None = None
+) -> Call:
     """One call.
 
     Args:
@@ -229,8 +240,12 @@ def infocaller_call(scenario: str, dice: Dice, source: Source, serial: int, star
         source: where it is sent.
         serial: the vendor's CallSequence, one for each call.
         start: wall clock of the line's zone, without a zone, as the vendor writes it.
+        issued: what was asked for, in a scenario of an issued call; made up without it.
     """
     life = LIVES[scenario](dice, source.line)
+    if issued is not None:
+        life.outbound, life.request_id = issued.number, issued.idcall
+        life.moments = [replace(one, variables=(*issued.variables, *one.variables)) for one in life.moments]
     wire = _Wire(source, life, _style(dice), str(serial), dice.uuid(), start)
     requests = tuple(wire.request(moment, dice.seconds(0.05, 0.4)) for moment in life.moments)
     key = identity("infocaller", source.name, source.line, wire.sequence)

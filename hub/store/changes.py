@@ -73,9 +73,9 @@ def applied(call: Touched, folded: Folded, now: datetime) -> Change:
 def _applied(call: Touched, folded: Folded, now: datetime) -> Change:
     before = call.before
     if before.sealed_at is None:
-        if folded.wait <= 0:
+        if folded.wait is not None and folded.wait <= 0:
             return sealed(call, folded, now)
-        due = now + timedelta(seconds=folded.wait)
+        due = None if folded.wait is None else now + timedelta(seconds=folded.wait)
         if before.seal_at is not None and not any(map(reseals, call.new)):
             due = before.seal_at  # a recording is no sign of life
         plan = {"seal_at": due, **NOT_SEALED}

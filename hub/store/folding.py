@@ -20,6 +20,7 @@ from hub.events import Event
 from hub.ports import Applied
 from hub.store.batches import allot, batch, insert_new
 from hub.store.changes import Change, Touched, applied, sealed
+from hub.store.dials_traces import note
 from hub.store.failures import CONVERSIONS, BadData, bad_data
 from hub.store.rows import event_of, event_row, fit, outbox_row
 from hub.store.tables import call_numbers, calls, events, outbox, repeats
@@ -79,6 +80,7 @@ class Folding:
         refused = self._choose(touched.values())
         again = _repeats(given, touched)
         kept = await self._keep_new(connection, touched.values(), apart, numbers, now)
+        await note(connection, [event for call in touched.values() for event in call.new])
         await self._drop_empty(connection, touched.values())
         changes = [self._change(applied, call, now) for call in touched.values() if call.new]
         await self._store(connection, changes)

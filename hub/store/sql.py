@@ -27,11 +27,13 @@ from hub.ports import (
     Totals,
     Workload,
 )
+from hub.ports_dialing import WORKER as DIAL
 from hub.ports_forwarding import WORKER as CRM
 from hub.ports_recordings import WORKER as RECORDINGS
 from hub.ports_respool import WORKER as RESPOOL
 from hub.store import reading, replaying
 from hub.store.books import Books
+from hub.store.dials_verbs import SqlDials
 from hub.store.engine import open_engine, sqlite_path
 from hub.store.failures import BadData
 from hub.store.folding import Folding
@@ -55,6 +57,7 @@ class SqlStore:
         polls: how far each stream of polled records has come.
         respools: the arbiter of who is put back into a dialer.
         gaps: what was heard of a source's calls.
+        dials: calls that are to be placed, and that were.
 
     Args:
         url: as configured: ``sqlite:///data/store.db``, ``postgresql://…``.
@@ -74,10 +77,12 @@ class SqlStore:
         self.recordings = SqlRecordings(self._transactions, engine.dialect.name)
         self.forwarding = SqlForwarding(self._transactions, engine.dialect.name)
         self.respools = SqlRespools(self._transactions, engine.dialect.name)
+        self.dials = SqlDials(self._transactions, engine.dialect.name)
         self._workloads = {
             CRM: self.forwarding.workload,
             RECORDINGS: self.recordings.workload,
             RESPOOL: self.respools.workload,
+            DIAL: self.dials.workload,
         }
         self.polls = PollBook(self._transactions, engine.dialect.name)
         self.gaps = GapBook(self._transactions, engine.dialect.name)

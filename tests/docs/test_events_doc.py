@@ -158,6 +158,11 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
     made |= {
         f"source.{vendor}.{verb}" for vendor in ("infocaller", "focalscope", "ucontact") for verb in ("silent", "heard")
     }
+    made |= {
+        f"dial.{vendor}.{verb}"
+        for vendor in ("infocaller", "focalscope", "ucontact")
+        for verb in ("requested", "accepted", "tied", "failed")
+    }
     assert named == made
 
 

@@ -428,6 +428,9 @@ class SimulatedBus:
         if problem is not None:
             raise NotDurable(problem)
 
+    async def command(self, messages: Sequence[Message]) -> None:
+        raise NotImplementedError
+
     async def send(self, queue: str, messages: Sequence[Message]) -> None:
         raise NotImplementedError  # an operator's verb, like those below: nothing of the core calls it
 
