@@ -47,9 +47,8 @@ from hub.environment import PREFIX, SecretFiles, Variables, secret_files
 from hub.errors import ConfigurationError
 from hub.forwarding.mapping import Template as FieldTemplate
 from hub.forwarding.wanting import Where
-from hub.respooling.numbers import Breadth, DialAs
-from hub.respooling.rules import How
 from hub.respooling.windows import Week
+from hub.respooling.words import Breadth, DialAs, How
 
 FILE: Final = "trunkline.toml"
 

@@ -6,15 +6,19 @@ that the dialer is about to be asked, are one transaction under the contact's lo
 ``unknown``: it is never asked again by itself.
 """
 
+from __future__ import annotations  # what is named below brings the library of numbers along
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from hub.events import Message
 from hub.ports import Store
-from hub.respooling.planning import Facts, Judge, Planned, Respool, State, Verdict
-from hub.respooling.rules import How
+from hub.respooling.words import How
+
+if TYPE_CHECKING:
+    from hub.respooling.planning import Facts, Judge, Planned, Respool, State, Verdict
 
 WORKER: Final = "respool"
 """The worker's name, in the inbox, in the ledger and in metrics."""
@@ -67,7 +71,7 @@ class Took:
     reported: int
 
 
-Follow = Callable[[Respool, Taken], Planned | None]
+Follow: TypeAlias = "Callable[[Respool, Taken], Planned | None]"
 """The attempt after one whose call was reported; None where the chain ends. Pure."""
 
 

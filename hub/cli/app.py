@@ -41,7 +41,7 @@ class _Commands(LazyGroup):
             "hub.cli.backfilling:backfill",
             "Ask a vendor that has records for those of a time; where it calls back too, for what did not come.",
         ),
-        "dial": Elsewhere("hub.cli.dialing:dial", "Have a call placed, and wait a moment for what comes of it."),
+        "dial": Elsewhere("hub.cli.dialing:dial", "Have a running hub place a call."),
         "dead": Elsewhere("hub.cli.dead:app", "What workers gave up, kept with its reason."),
         "destinations": Elsewhere("hub.cli.destinations:app", "Where calls are forwarded to: how each is."),
         "quarantine": Elsewhere("hub.cli.quarantine:app", "Requests with the right token that could not be used."),

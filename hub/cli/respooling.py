@@ -18,14 +18,18 @@ from hub.ports import CallFilter
 from workers.respool.foretelling import Foreteller, Foretold
 from workers.respool.lists import Lists
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Contacts that go back into a dialer's work: what the rules do.",
+)
 _PAGE = 200
 _Time = Annotated[str | None, typer.Option(metavar="TIME", help="2026-11-20T09:15:30Z, or a day in UTC.")]
 
 
 @app.callback()
 def _group() -> None:
-    """Respooling: contacts that go back into a dialer's work."""
+    """Contacts that go back into a dialer's work: what the rules do."""
 
 
 @app.command()

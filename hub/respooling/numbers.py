@@ -8,16 +8,13 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, timezone
 
-Breadth = Literal["number", "country"]
-"""``number``: the zones of its area; ``country``: all zones of its country, since a number may have moved."""
-
-DialAs = Literal["national", "e164", "digits"]
+from hub.respooling.words import Breadth, DialAs
 
 MOST: Final = 10
 """Numbers of one contact that are looked at."""

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from hub.forwarding.wanting import MISSING, at as field_at
-from hub.respooling.numbers import Breadth, DialAs, listed
+from hub.respooling.numbers import listed
 from hub.respooling.windows import Window
+from hub.respooling.words import Breadth, DialAs, How
 
-How = Literal["auto", "task", "respool", "schedule", "list", "fresh"]
 Record = Mapping[str, Any]
 
 

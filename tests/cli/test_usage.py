@@ -46,7 +46,10 @@ def test_wrong_usage_ends_with_2_and_one_line(words: str, home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ("worker nope", "worker: found 'nope'; expected one of crm, persistence, poll, recordings, respool"),
+        (
+            "worker nope",
+            "worker: found 'nope'; expected one of crm, dial, persistence, poll, recordings, respool, watch",
+        ),
         ("simulate nope", "scenario 'nope' is not known; expected one of: all, infocaller, focalscope, "),
         ("simulate all --rate 0", "--rate: found 0.0; expected more than 0"),
         ("vendor url nope", "sources: found 'nope'; expected one of: line-900, desk"),

@@ -58,16 +58,6 @@ def test_every_key_of_every_vendors_source_stands_in_the_table_with_its_default(
     assert told == {(name, key): _default(part, key) for name, part in vendors.items() for key in part["properties"]}
 
 
-def test_the_keys_that_are_said_to_have_no_effect_are_read_by_nobody() -> None:
-    """Nobody is told that a key works which does not, nor the other way round."""
-    source = "".join(path.read_text() for path in (ROOT / "hub").rglob("*.py") if path.name != "config.py")
-    rows = [*table(PAGE, "key", "default"), *table(PAGE, "key of a source")]
-    idle = {code(row[0])[0].rpartition(".")[2] for row in rows if "not used by this version" in row[-1]}
-    assert idle
-    idle -= {"url", "country", "allow", "headers", "rules"}  # names that other things have too
-    assert {key for key in idle if re.search(rf"\.{key}\b", source)} == set()
-
-
 def test_every_word_of_the_environment_in_the_page_is_a_key() -> None:
     named = set(re.findall(r"`(TRUNKLINE_[A-Z0-9_-]+)", PAGE)) - {"TRUNKLINE_", "TRUNKLINE_CONFIG"}
     named -= {"TRUNKLINE_SECRETS_DIR", "TRUNKLINE_TEST", "TRUNKLINE_FAILPOINTS"}
