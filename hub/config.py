@@ -552,7 +552,7 @@ class RespoolRule(Part):
     do_not_call: tuple[str, ...] | str = Field(default=(), description="numbers, or files of them")
     within: Span = Field(default="7d", description="how long after it was due an attempt is still made")
     ahead: Span = Field(default="0s", description="how long before its time it is handed to the dialer")
-    unreported: Literal["wait", "go_on"] = Field(default="wait", description="while the dialer's call is not reported")
+    unreported: Literal["wait", "go_on"] = Field(default="go_on", description="while the dialer's call is not reported")
     dial_as: DialAs = Field(default="national", description="how numbers are written for the dialer")
     priority: int | None = Field(default=None, ge=1, description="the dialer's own")
     agent: str | None = Field(default=None, description="extension of a certain agent")

@@ -7,6 +7,6 @@ set -eu
 vhost=${1:-/}
 # Full queues refuse to take more, and the outbox keeps what they refuse: nothing is dropped.
 rabbitmqctl set_policy --vhost "$vhost" --apply-to queues --priority 1 trunkline-work \
-  '^trunkline\.(persistence|crm|recordings|respool)$' '{"max-length-bytes": 8589934592}'
+  '^trunkline\.(persistence|crm|recordings|dial|respool)$' '{"max-length-bytes": 8589934592}'
 rabbitmqctl set_policy --vhost "$vhost" --apply-to queues --priority 1 trunkline-dead \
   '^trunkline\..*\.dead$' '{"max-length-bytes": 1073741824, "overflow": "reject-publish"}'

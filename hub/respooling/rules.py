@@ -64,7 +64,7 @@ class Rule:
     total_cap: int | None = None
     within: timedelta = timedelta(days=7)
     ahead: timedelta = timedelta()
-    unreported: Literal["wait", "go_on"] = "wait"
+    unreported: Literal["wait", "go_on"] = "go_on"
     how: How = "auto"
     dial_as: DialAs = "national"
     priority: int | None = None

@@ -12,6 +12,7 @@ import yaml
 from jsonschema import Draft201909Validator
 
 from hub.config import load
+from hub.parts import ROLES
 from tests.deploy.composition import COMPOSE, OURS, ROOT, SERVICES
 
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -72,6 +73,11 @@ def test_every_service_but_the_vendored_ones_is_built_here() -> None:
         assert (ROOT / service["build"]["dockerfile"]).is_file()
 
 
+def test_every_role_is_a_service() -> None:
+    commands = [service["command"] for service in OURS.values()]
+    assert [["trunkline", "worker", role] in commands for role in ROLES] == [True] * len(ROLES)
+
+
 def test_nothing_is_published_beyond_this_machine() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert published == ["127.0.0.1:8080:8080"]
@@ -89,6 +95,8 @@ def test_what_must_survive_a_container_lies_in_a_volume() -> None:
     mounted = {name: [volume.split(":")[1] for volume in service["volumes"]] for name, service in SERVICES.items()}
     outbox = SERVICES["ingress"]["environment"]["TRUNKLINE_OUTBOX__PATH"]
     assert str(Path(outbox).parent) in mounted["ingress"]
+    for name in ("ingress", "recordings"):  # one serves what the other keeps
+        assert SERVICES[name]["environment"]["TRUNKLINE_RECORDINGS__URL"].removeprefix("file://") in mounted[name]
     assert "/var/lib/rabbitmq" in mounted["rabbitmq"]
     assert SERVICES["rabbitmq"]["hostname"], "the broker's data lie in a directory of its name"
     assert "/var/lib/postgresql/data" in mounted["postgres"]

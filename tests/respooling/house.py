@@ -28,6 +28,7 @@ def rule(**more: Any) -> dict[str, Any]:
         "dialer": DIALER,
         "campaign": "Campaign Name",
         "delays": ["0s", "2h"],
+        "unreported": "wait",
         **more,
     }
 

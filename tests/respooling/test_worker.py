@@ -149,6 +149,18 @@ async def test_a_pause_that_the_dialer_asks_for_is_kept_and_nobody_forgotten(tmp
         assert len(vendor.leads) == 1
 
 
+async def test_where_the_dialers_calls_are_not_reported_each_delay_is_an_attempt_all_the_same(tmp_path: Path) -> None:
+    by = rule(list="DI2222BB/7", delays=["0s", "1s", "1s"])
+    del by["unreported"]  # as it is without a word
+    async with house(tmp_path, by) as here:
+        await here.seal(sealed(record(at=now())))
+        three = await here.respools(
+            identity("test", "a"), lambda found: [one.state for one in found] == ["accepted"] * 3 and found
+        )
+        assert sorted(one.planned.attempt for one in three) == [1, 2, 3]
+        assert len(here.vendor.leads) == 3
+
+
 async def test_a_campaign_that_the_dialer_does_not_have_is_refused(tmp_path: Path) -> None:
     async with house(tmp_path, rule(campaign="Another")) as here:
         await here.seal(sealed(record(at=now())))
