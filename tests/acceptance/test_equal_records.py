@@ -16,6 +16,8 @@ TARGET = [
     Source("line-900", "infocaller", TOKEN, line=LINE, password=PASSWORD),
     Source("desk", "focalscope", DESK_TOKEN),
 ]
+CLOUD = {"vendor": "ucontact", "tokens": ["t0ken-of-cloud"], "base_url": "https://instance.example"}
+EVERYBODY = [*TARGET, Source("cloud", "ucontact", "t0ken-of-cloud")]
 TIMING = {"settle": 0.5, "gap_after": 3, "longest": 3600}
 RECEIPTS = ("started_at", "answered_at", "ended_at", "duration_seconds", "talk_seconds")
 
@@ -61,8 +63,8 @@ async def test_repetition_and_disorder_change_no_sealed_record(tmp_path: Path) -
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_every_scenario_is_sealed_complete_with_its_disposition(tmp_path: Path, scenario: str) -> None:
-    async with running(configuration(tmp_path)) as hub:
-        [call] = calls([scenario], seed=3, count=1, target=TARGET)
+    async with running(configuration(tmp_path, sources={"cloud": CLOUD})) as hub:
+        [call] = calls([scenario], seed=3, count=1, target=EVERYBODY)
         report = await play(stream([call]), str(hub.url))
         assert set(report.statuses) == {200}
         record = await hub.sealed(call.key)

@@ -204,7 +204,7 @@ async def test_dead_letters_are_narrowed_and_paged(hub: Hub) -> None:
         ({"worker": "persistence", "filter": {}, "rate": 0}, "more than 0"),
         ({"worker": "persistence", "filter": {}, "dry_run": "no"}, "neither true nor false"),
         ({"worker": "persistence", "filter": {}, "force": True}, "'force' is not known"),
-        ({"worker": "nobody", "filter": {}}, "expected one of crm, persistence, recordings"),
+        ({"worker": "nobody", "filter": {}}, "expected one of crm, dial, persistence, recordings, respool"),
         ({"filter": {}}, "worker is missing"),
     ],
 )

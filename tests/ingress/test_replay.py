@@ -78,7 +78,7 @@ async def test_a_limit_says_where_to_go_on(hub: Hub) -> None:
     [
         ({"filter": {}}, "either a worker or a queue"),
         ({"worker": "persistence", "queue": "my.app", "filter": {}}, "either a worker or a queue"),
-        ({"worker": "nobody", "filter": {}}, "expected one of crm, persistence, recordings"),
+        ({"worker": "nobody", "filter": {}}, "expected one of crm, dial, persistence, recordings, respool"),
         ({"queue": "trunkline.unrouted", "filter": {}}, "expected a worker's or one of your own"),
         ({"worker": "persistence"}, "either"),
         ({"worker": "persistence", "filter": {"reason": "x"}}, "call, vendor, source, type, since, until"),

@@ -220,7 +220,8 @@ async def test_one_query_too_many_is_told_so_at_once_and_callbacks_are_not_kept_
         assert (answer.status, waiting.done()) == (200, False)
         release.set()
         assert (await waiting).result == "0"
-        assert [event["data"]["outcome"] for event in await events(hub, 2)] == ["full", "answered"]
+        # Each publishes its own: which of the two arrives first is nobody's promise.
+        assert {event["data"]["outcome"] for event in await events(hub, 2)} == {"full", "answered"}
 
 
 @pytest.fixture
