@@ -1,7 +1,7 @@
 """The seams, on one page: Vendor, Bus with its Subscription, Store. Everything else stands behind one of them.
 
-An implementation is chosen by ``hub.parts`` alone. Conformance suites under ``tests/contract`` hold every bus and
-every store to the words written here.
+An implementation is chosen by ``hub.parts``, or by ``hub.clients``, and by nobody else. Conformance suites under
+``tests/contract`` hold every bus and every store to the words written here.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

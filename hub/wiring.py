@@ -15,6 +15,7 @@ from aiohttp import web
 from hub import failpoints, heap, ledger, prefork, pulse
 from hub.api import Api
 from hub.bus.hedged import Hedge
+from hub.clients import make_dialing
 from hub.config import InfocallerSource, Settings
 from hub.custody.links import Links
 from hub.destinations import DestinationRoutes
@@ -37,7 +38,6 @@ from hub.parts import (
     make_bus,
     make_custody,
     make_decoder,
-    make_dialing,
     make_disk,
     make_store,
     queues,

@@ -12,10 +12,11 @@ from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextCo
 from hub.cli.operating import DryRun, Json, complain, dump, existing, opened_bus, settings_of
 from hub.cli.shared import run
 from hub.cli.urls import source_named
+from hub.clients import Means, asking, make_records, with_records
 from hub.config import Settings
 from hub.errors import ConfigurationError
 from hub.events import moment, timestamp
-from hub.parts import Means, asking, make_records, opened, queues, sqlite_path, with_records
+from hub.parts import opened, queues, sqlite_path
 from hub.polling.backfill import Progress, backfill as fill
 from hub.polling.gathering import Gatherer
 from hub.ports import Bus

@@ -10,9 +10,9 @@ import typer
 from hub.cli.operating import settings_of
 from hub.cli.shared import run
 from hub.cli.urls import source_named
+from hub.clients import asking, make_client
 from hub.config import Settings
 from hub.errors import ConfigurationError
-from hub.parts import asking, make_client
 from hub.vendors.operations import Operation
 
 _MOST: Final = 16 << 20  # bytes of a parameter's file

@@ -8,10 +8,11 @@ import typer
 
 from hub.cli.operating import complain, settings_of
 from hub.cli.shared import run
+from hub.clients import make_dialing
 from hub.config import Settings
 from hub.dialing.orders import Order, order_of
 from hub.errors import ConfigurationError, KeyReused, Unacceptable
-from hub.parts import make_dialing, opened
+from hub.parts import opened
 from hub.ports_dialing import Dial
 
 _WAIT: Final = 5.0

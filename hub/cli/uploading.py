@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hub.cli.operating import DryRun, Json, complain, dump, settings_of
 from hub.cli.shared import run
 from hub.cli.urls import source_named
+from hub.clients import asking, make_client
 from hub.config import Settings, UContactSource
 from hub.errors import ConfigurationError
-from hub.parts import asking, make_client
 from hub.vendors.ucontact.acts import read_file
 from hub.vendors.ucontact.bases import PART, Base, read_base
 from hub.vendors.ucontact.uploading import Uploaded, upload as send

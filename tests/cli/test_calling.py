@@ -7,8 +7,8 @@ from typing import Final
 import orjson
 import pytest
 
+from hub.clients import CLIENTS
 from hub.events import moment
-from hub.parts import CLIENTS
 from hub.simulator.infocu5 import Infocu5, made
 from hub.vendors.infocu5.operations import OPERATIONS
 from tests.cli.command import trunkline

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.parts import CLIENTS, asking, make_client
+from hub.clients import CLIENTS, asking, make_client
 from hub.simulator.dialling import FocalScopeServer, InfocallerOutbound, play, serving
 from hub.vendors.focalscope.operations import OPERATIONS as FOCALSCOPE
 from hub.vendors.infocaller.operations import OPERATIONS as INFOCALLER

@@ -10,10 +10,10 @@ from typing import Any, Final, get_args
 
 import orjson
 
+from hub.clients import diallable
 from hub.config import Settings
 from hub.configured import DIAL_FIELDS
 from hub.dialing.orders import KEYS
-from hub.parts import diallable
 from hub.ports_dialing import State
 from hub.simulator.dialling import FocalScopeServer, serving
 from tests.docs.reading import blocks, code, document, table

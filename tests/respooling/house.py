@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from hub.clients import dialers_of
 from hub.config import Settings
 from hub.events import Event, to_event, to_message
-from hub.parts import EveryStore, dialers_of, make_bus, make_store, queues
+from hub.parts import EveryStore, make_bus, make_store, queues
 from hub.ports import Bus, EventFilter
 from hub.simulator.infocu5 import Infocu5
 from hub.store.upgrade import upgrade

@@ -5,8 +5,7 @@ no messages; and the rows are what every process of the crew works on.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,11 +13,12 @@ import structlog
 
 from hub import failpoints, metrics
 from hub.config import Settings
-from hub.errors import NotDurable, Permanent, StoreUnavailable
+from hub.errors import Permanent, TrunklineError
 from hub.events import Event, to_message
 from hub.outgoing import Outgoing, Tempo
 from hub.ports import Bus
 from hub.ports_forwarding import ForwardingStore, Given
+from workers.beside import repeat, together
 from workers.crm import NAME, queue
 from workers.crm.destination import Destination
 from workers.presence import Crew
@@ -30,7 +30,6 @@ _BURY_LEASE: Final = 20.0
 _SWEEP: Final = 0.5  # seconds between two looks for what was given up
 _LOOK: Final = 5.0  # seconds between two looks at how the destinations are
 _FORGET: Final = 600.0  # seconds between two removals of old requests
-_AFTER_FAILURE: Final = 1.0
 _PATIENCE: Final = 15.0  # seconds that requests on their way are given at the end
 _log = structlog.get_logger("crm")
 
@@ -86,25 +85,14 @@ class Forwarder:
         await self._outgoing.start()
         working = [asyncio.create_task(one.run(self._outgoing), name=one.name) for one in self.destinations]
         beside = [
-            asyncio.create_task(self._for_ever(step), name=step.__name__)
+            asyncio.create_task(repeat(step, self._stopping, self._waiting), name=step.__name__)
             for step in (self._bury, self._look, self._forget, self.crew.tell)
         ]
-        for task in (*working, *beside):
-            task.add_done_callback(lambda _: self.stop())  # ended by a defect: somebody starts us anew
         try:
-            await self.runner.run()
+            await together(self.runner.run, self.stop, working=working, beside=beside, patience=_PATIENCE)
         finally:
-            self.stop()
-            if working:
-                await asyncio.wait(working, timeout=_PATIENCE)
-            for task in (*working, *beside):
-                task.cancel()
-            await asyncio.gather(*working, *beside, return_exceptions=True)
             await self._outgoing.close()
             await self.crew.leave()
-        for task in (*working, *beside):
-            if not task.cancelled():
-                task.result()
 
     def stop(self) -> None:
         """Asks ``run`` to finish what is in hand and return."""
@@ -152,14 +140,5 @@ class Forwarder:
                 _log.debug("crm.forgot", destination=destination.name, before=before.isoformat())
         return _FORGET
 
-    async def _for_ever(self, step: Callable[[], Awaitable[float]]) -> None:
-        """Repeats ``step``, which says how long to wait; failures are waited out."""
-        while not self._stopping.is_set():
-            try:
-                wait = await step()
-            except (StoreUnavailable, NotDurable) as error:
-                _log.warning("crm.waiting", destination="", reason=str(error))
-                wait = _AFTER_FAILURE
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait or 0.001):
-                    await self._stopping.wait()
+    def _waiting(self, error: TrunklineError) -> None:
+        _log.warning("crm.waiting", destination="", reason=str(error))

@@ -5,7 +5,6 @@ for due ones, several times a second.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ import structlog
 
 from hub import failpoints, metrics
 from hub.dialing.orders import order_of
-from hub.errors import KeyReused, NotDurable, Permanent, StoreUnavailable, Unacceptable
+from hub.errors import KeyReused, Permanent, StoreUnavailable, TrunklineError, Unacceptable
 from hub.events import Event
 from hub.operating.dialing import Dialing
 from hub.ports import Bus
 from hub.ports_dialing import Dial, DialStore, PlacesCalls
+from workers.beside import repeat, together
 from workers.dial import NAME, QUEUE
 from workers.dial.commands import command
 from workers.dial.sending import Sender
@@ -110,25 +110,14 @@ class Dialling:
     async def run(self) -> None:
         """Works until ``stop``: the queue, the sources, and what time brings."""
         async with self._lines() as lines:
-            beside = [
+            steps = [
                 asyncio.create_task(self._for_ever(step, name), name=f"dial {name}")
                 for name, step in self._steps(lines)
             ]
-            for task in beside:
-                task.add_done_callback(lambda _: self.stop())  # ended by a defect: somebody starts us anew
             try:
-                await self.runner.run()
+                await together(self.runner.run, self.stop, working=steps, patience=_PATIENCE, at_last=self._finish)
             finally:
-                self.stop()
-                await asyncio.wait(beside, timeout=_PATIENCE)
-                await self._finish()
-                for task in beside:
-                    task.cancel()
-                await asyncio.gather(*beside, return_exceptions=True)
                 await self.crew.leave()
-            for task in beside:
-                if not task.cancelled():
-                    task.result()
 
     def stop(self) -> None:
         """Asks ``run`` to finish what is in hand and return."""
@@ -223,15 +212,8 @@ class Dialling:
 
     async def _for_ever(self, step: Callable[[], Awaitable[float]], name: str) -> None:
         """Repeats ``step``, which says how long to wait; an outage of the store is waited out."""
-        while not self._stopping.is_set():
-            try:
-                wait = await step()
-            except (StoreUnavailable, NotDurable) as error:
-                _log.warning("dial.waiting", what=name, reason=str(error))
-                wait = _AFTER_FAILURE
-            await self._rest(wait, self._taken if name == "sending" else self._stopping)
 
-    async def _rest(self, seconds: float, news: asyncio.Event) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await news.wait()
+        def failed(error: TrunklineError) -> None:
+            _log.warning("dial.waiting", what=name, reason=str(error))
+
+        await repeat(step, self._stopping, failed, news=self._taken if name == "sending" else None)

@@ -14,11 +14,12 @@ from hub import failpoints, metrics
 from hub.config import Settings
 from hub.custody import Custody
 from hub.custody.disk import STAGING, DiskCustody
-from hub.errors import CustodyUnavailable, NotDurable, Permanent, StoreUnavailable
+from hub.errors import CustodyUnavailable, Permanent, StoreUnavailable, TrunklineError
 from hub.events import Event, timestamp
 from hub.outgoing import Outgoing
 from hub.ports import Bus
 from hub.ports_recordings import RecordingStore
+from workers.beside import OUTAGES, repeat, together
 from workers.presence import Crew
 from workers.recordings import NAME, QUEUE
 from workers.recordings.fetching import LEASE, Fetcher
@@ -104,20 +105,10 @@ class Recordings:
         try:
             await self._prepare()
             loops = [asyncio.create_task(loop, name=f"recordings {loop.__name__}") for loop in self._loops()]
-            for loop in loops:
-                loop.add_done_callback(lambda _: self.stop())  # ended by a defect: a part of the work stands still
             try:
-                await self.runner.run()
+                await together(self.runner.run, self.stop, working=loops, patience=_PATIENCE + 1)
             finally:
-                self.stop()
-                await asyncio.wait(loops, timeout=_PATIENCE + 1)
-                for loop in loops:
-                    loop.cancel()
-                await asyncio.wait(loops)
                 await self.crew.leave()
-            for loop in loops:
-                if not loop.cancelled():
-                    loop.result()
         finally:
             await self._outgoing.close()
             await asyncio.to_thread(self._scratch.close)
@@ -253,15 +244,11 @@ class Recordings:
 
     async def _steadily(self, step: Callable[[], Awaitable[float]], name: str) -> None:
         """Repeats ``step``, which says how long to wait; failures of the parts around it are waited out."""
-        while not self._stopping.is_set():
-            try:
-                wait = await step()
-            except (StoreUnavailable, NotDurable, CustodyUnavailable) as error:
-                _log.warning("recordings.waiting", what=name, reason=str(error))
-                wait = _AFTER_FAILURE
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._stopping.wait()
+
+        def failed(error: TrunklineError) -> None:
+            _log.warning("recordings.waiting", what=name, reason=str(error))
+
+        await repeat(step, self._stopping, failed, outages=(*OUTAGES, CustodyUnavailable))
 
 
 def incoming(settings: Settings, custody: Custody) -> Path:

@@ -1,8 +1,7 @@
 """The worker of a process: its queue, and a loop for each dialer."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,11 +11,12 @@ import structlog
 
 from hub import failpoints, metrics
 from hub.config import Settings
-from hub.errors import NotDurable, Permanent, StoreUnavailable
+from hub.errors import Permanent, TrunklineError
 from hub.events import Event
 from hub.ports import Bus
 from hub.ports_respool import Dialer, RespoolStore, Taken
 from hub.respooling.planning import Planned, Respool, reported
+from workers.beside import repeat, together
 from workers.presence import Crew
 from workers.respool import NAME, QUEUE
 from workers.respool.lists import Lists
@@ -118,24 +118,13 @@ class Respooler:
             self._senders = senders
             working = [asyncio.create_task(one.run(), name=f"respool {one.source}") for one in senders]
             beside = [
-                asyncio.create_task(self._steadily(step), name=f"respool {step.__name__}")
+                asyncio.create_task(repeat(step, self._stopping, self._waiting), name=f"respool {step.__name__}")
                 for step in (self._settle, self._bury, self._look, self.crew.tell)
             ]
-            for task in (*working, *beside):
-                task.add_done_callback(lambda _: self.stop())  # ended by a defect: somebody starts us anew
             try:
-                await self.runner.run()
+                await together(self.runner.run, self.stop, working=working, beside=beside, patience=_PATIENCE)
             finally:
-                self.stop()
-                if working:
-                    await asyncio.wait(working, timeout=_PATIENCE)
-                for task in (*working, *beside):
-                    task.cancel()
-                await asyncio.gather(*working, *beside, return_exceptions=True)
                 await self.crew.leave()
-            for task in (*working, *beside):
-                if not task.cancelled():
-                    task.result()
 
     def stop(self) -> None:
         """Asks ``run`` to finish what is in hand and return."""
@@ -194,14 +183,5 @@ class Respooler:
             metrics.respool_list_unreadable.labels(rule).set(unreadable)
         return _LOOK
 
-    async def _steadily(self, step: Callable[[], Awaitable[float]]) -> None:
-        """Repeats ``step``, which says how long to wait; failures of the parts around it are waited out."""
-        while not self._stopping.is_set():
-            try:
-                wait = await step()
-            except (StoreUnavailable, NotDurable) as error:
-                _log.warning("respool.waiting", dialer="", reason=str(error))
-                wait = _AFTER_FAILURE
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._stopping.wait()
+    def _waiting(self, error: TrunklineError) -> None:
+        _log.warning("respool.waiting", dialer="", reason=str(error))
