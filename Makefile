@@ -32,7 +32,8 @@ faults: export FAULTS := full
 faults: export FAULTS_REPORT ?= $(CURDIR)/.faults.jsonl
 faults: install
 	@deploy/test-servers.sh
-	@$(BIN)/pytest tests/faults tests/simulation tests/contract/test_bus_poison.py tests/contract/test_bus_order_under_kills.py $(ARGS)
+	@$(BIN)/pytest tests/faults tests/simulation tests/contract/test_bus_poison.py tests/contract/test_bus_order_under_kills.py \
+	  tests/dialing/test_kills.py tests/respooling/test_nights.py tests/gaps/test_archive.py $(ARGS)
 	@$(BIN)/python -m tests.faults.table $(FAULTS_REPORT)
 
 check: install
