@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from hub import metrics
-from hub.errors import TrunklineError
+from hub.errors import StoreUnavailable, TrunklineError
 from hub.events import Event, identity, timestamp, to_message
 from hub.gaps.volume import Volume, spans, volume
 from hub.ports import Bus
@@ -96,6 +96,9 @@ class Watch:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every * random.uniform(0.9, 1.0)):  # noqa: S311
                     await self._stopping.wait()
+        for watched in self._watched:  # whoever comes after us need not wait for its end
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.lead(f"{NAME}/{watched.name}", self.process, self._clock(), 0)
 
     async def _look(self, watched: Watched) -> None:
         try:

@@ -80,8 +80,9 @@ def _applied(call: Touched, folded: Folded, now: datetime) -> Change:
             due = before.seal_at  # a recording is no sign of life
         plan = {"seal_at": due, **NOT_SEALED}
         return _change(call, folded, folded.record, plan)
-    if any(map(reseals, call.new)) and folded.record["revision"] != before.revision:
-        record = seal(folded, before.sealed_at)
+    record = seal(folded, before.sealed_at)
+    # What was told already, by the vendor's record or by its callback, changes nothing, and is nothing to tell.
+    if any(map(reseals, call.new)) and orjson.dumps(record).decode() != before.record:
         told = _traced(resealed_event(record, now), call.new)
         return _change(call, folded, record, _sealing(folded, before.sealed_at), told)
     # The verdict is of the events that were weighed for it: it stays until one comes that is worth telling.

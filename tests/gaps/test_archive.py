@@ -168,6 +168,25 @@ async def test_a_stand_in_that_comes_after_its_callback_changes_nothing(store: S
     assert [event.type for event in await drain(store, later)] == []
 
 
+async def test_a_callback_that_lay_in_the_outbox_stands_over_its_stand_in_and_that_is_told(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    told = day(tmp_path, count=6, apart=1)
+    end = NOON + timedelta(seconds=told[-1].step.at)
+    later = end + timedelta(minutes=30)
+    found = await comparing(store, tmp_path, later).between(NOON, end, "poll")
+    await keep(store, found.events, later)
+    await seal(store, later + timedelta(hours=5))
+    await drain(store, later)
+    before = await all_calls(store)
+    await keep(store, [one.event for one in told], later + timedelta(hours=6))  # received long before the stand-ins
+    after = await all_calls(store)
+    assert after != before
+    changed = {new["call_id"] for new, old in zip(after, before, strict=True) if new != old}
+    resealed = {event.subject for event in await drain(store, later) if event.type == "call.resealed"}
+    assert resealed == changed
+
+
 async def test_what_the_vendor_was_asked_for_is_no_callback_in_the_books(store: SqlStore, tmp_path: Path) -> None:
     told = day(tmp_path, count=10, apart=1)
     end = NOON + timedelta(seconds=told[-1].step.at)
