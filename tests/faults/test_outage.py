@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from hub.simulator.driver import percentiles
-from tests.faults.closing import CONNECTIONS, account
+from tests.faults.closing import CONNECTIONS, REST, account
 from tests.faults.keeper import KILLED
 from tests.faults.proxy import Proxy
 from tests.faults.scale import at
@@ -81,7 +81,7 @@ async def test_a_long_outage_of_the_broker_and_a_killed_ingress_meanwhile_cost_n
         injected=dead,
         recoveries=[recovery],
         oracle=load.report is not None and load.report.sent < 50_000,
-        within=300,
+        within=2 * REST,
     )
     assert here.said(0, "bus.disconnected") >= 2
     assert kept > 0.8 * sum(result.status == 200 for result in meanwhile)  # the outbox had them, and nobody else
