@@ -201,8 +201,8 @@ def _query(request: web.Request) -> str:
 
 
 def _masked(request: web.Request) -> str:
-    """The path and query as they came, without the token."""
-    path, mark, _ = request.raw_path.partition("?")
+    """The path and query as they came, without the token; without the host too, where a proxy's form of URL came."""
+    path, mark = request.rel_url.raw_path, "?" if "?" in request.raw_path else ""
     head, _, rest = path.removeprefix("/callbacks/").partition("/")
     tail = rest.partition("/")[2]
     return f"/callbacks/{head}/…" + (f"/{tail}" if tail else "") + mark + _query(request)
