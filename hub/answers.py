@@ -17,14 +17,14 @@ class BadRequest(Exception):
 
 
 def limit_of(query: Mapping[str, str]) -> int:
-    """``?limit=``, clamped. Raises BadRequest where it is no number from 1."""
+    """``?limit=``, clamped, however large. Raises BadRequest where it is no number from 1."""
     text = query.get("limit")
     if not text:
         return DEFAULT_LIMIT
-    limit = whole(text)
-    if not limit:
+    digits = text.lstrip("0") if text.isascii() and text.isdecimal() else ""
+    if not digits:
         raise BadRequest(f"limit is {text[:40]!r}, expected a whole number from 1 to {MAX_LIMIT}")
-    return min(limit, MAX_LIMIT)
+    return MAX_LIMIT if len(digits) > _DIGITS else min(int(digits), MAX_LIMIT)
 
 
 def whole(text: str) -> int | None:

@@ -715,13 +715,19 @@ class Settings(BaseSettings):
         return (Variables(settings_cls), SecretFiles(settings_cls), init_settings)
 
 
+def named_file(option: Path | None = None) -> Path | None:
+    """The file that ``--config`` names, else ``TRUNKLINE_CONFIG``, whether or not it is there; None without either."""
+    variable = os.environ.get(f"{PREFIX}CONFIG")
+    return option or (Path(variable) if variable else None)
+
+
 def find(named: Path | None = None) -> Path | None:
     """The configuration file: named, else ``TRUNKLINE_CONFIG``, else in the working directory; None without one.
 
     Raises:
         ConfigurationError: a file was named and is not there.
     """
-    told = named or (Path(os.environ[f"{PREFIX}CONFIG"]) if os.environ.get(f"{PREFIX}CONFIG") else None)
+    told = named_file(named)
     if told is not None:
         if not told.is_file():
             raise ConfigurationError(f"configuration file {told}: not found; expected a TOML file")

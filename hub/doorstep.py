@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from secrets import token_hex
 from typing import Final
@@ -19,6 +20,7 @@ Network = IPv4Network | IPv6Network
 
 MAX_URL: Final = 32 * 1024
 _THROWN_AWAY: Final = 16 * 1024 * 1024
+_BEGINNING: Final = 4096
 _PATIENCE: Final = 5.0
 _WHOLE_BODY: Final = 15.0  # seconds
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -111,36 +113,55 @@ def refuse(status: int, detail: str) -> web.Response:
     return told(status, {"status": "refused", "detail": detail})
 
 
-async def whole(request: web.Request) -> bytes | web.Response:
-    """The body; or the answer to a request that is too large, or too slow to wait for."""
-    if len(request.raw_path) > MAX_URL:
-        return await _oversized(request, 414, f"the URL is over {MAX_URL} bytes")
-    if (request.content_length or 0) > MAX_BODY:
-        return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
-    try:
-        async with asyncio.timeout(_WHOLE_BODY):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return await _oversized(request, 413, f"the body is over {MAX_BODY} bytes")
-    except TimeoutError:
-        response = refuse(408, f"the body did not come within {_WHOLE_BODY:.0f} seconds")
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A request of which not all was read: too large, or too slow to wait for.
+
+    Attributes:
+        status: of the answer to a callback.
+        detail: why.
+        begun: how its body begins, as far as that was seen.
+    """
+
+    status: int
+    detail: str
+    begun: bytes = b""
+
+    def refused(self) -> web.Response:
+        """The answer to a callback; it ends the connection, on which the rest may still come."""
+        response = refuse(self.status, self.detail)
         response.force_close()
         return response
 
 
-async def _oversized(request: web.Request, status: int, detail: str) -> web.Response:
-    """Refuses, and closes the connection after it.
+async def whole(request: web.Request) -> bytes | Unread:
+    """The body, unless it is not to be had."""
+    if len(request.raw_path) > MAX_URL:
+        return await _oversized(request, Unread(414, f"the URL is over {MAX_URL} bytes"))
+    large = Unread(413, f"the body is over {MAX_BODY} bytes")
+    if (request.content_length or 0) > MAX_BODY:
+        return await _oversized(request, large)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_WHOLE_BODY):
+            while len(body) <= MAX_BODY and (chunk := await request.content.readany()):
+                body += chunk
+    except TimeoutError:
+        return Unread(408, f"the body did not come within {_WHOLE_BODY:.0f} seconds", bytes(body[:_BEGINNING]))
+    if len(body) > MAX_BODY:
+        return await _oversized(request, replace(large, begun=bytes(body[:_BEGINNING])))
+    return bytes(body)
 
-    A sender that is still writing would see a reset instead of the answer, so some of what comes is thrown away first.
-    """
-    left = _THROWN_AWAY
+
+async def _oversized(request: web.Request, why: Unread) -> Unread:
+    """Throws some of what comes away: a sender that is still writing would see a reset instead of the answer."""
+    left, begun = _THROWN_AWAY, why.begun
     with contextlib.suppress(TimeoutError, ConnectionError):
         async with asyncio.timeout(_PATIENCE):
             while left > 0 and (chunk := await request.content.readany()):
                 left -= len(chunk)
-    response = refuse(status, detail)
-    response.force_close()
-    return response
+                begun = begun or chunk[:_BEGINNING]
+    return replace(why, begun=begun)
 
 
 def _address(text: str | None) -> IPv4Address | IPv6Address | None:

@@ -6,7 +6,7 @@ The docstring of an error is what it means; the message it is raised with is wha
 from datetime import datetime
 from typing import Literal
 
-Reason = Literal["event", "undecodable", "signature", "identity"]
+Reason = Literal["event", "undecodable", "signature", "identity", "address"]
 NoReply = Literal["none", "late", "failed", "invalid", "open", "full"]
 
 
@@ -25,7 +25,8 @@ class Unusable(TrunklineError):
     """A callback that came with the right token and cannot become an event: it goes to quarantine.
 
     Attributes:
-        reason: the word of the answer: ``event``, ``undecodable``, ``signature`` or ``identity``.
+        reason: the word of the answer: ``event``, ``undecodable``, ``signature`` or ``identity``; of a Query, which is
+            answered where a callback is refused, ``address`` too.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:

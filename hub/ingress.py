@@ -16,7 +16,7 @@ from aiohttp import web
 
 from hub import failpoints, metrics
 from hub.disk import Disk, Refused
-from hub.doorstep import Addresses, Hands, Network, proved, refuse, told, trace, whole
+from hub.doorstep import Addresses, Hands, Network, Unread, proved, refuse, told, trace, whole
 from hub.errors import NotDurable, QuarantineFull, Unusable
 from hub.events import Event, Message, to_message
 from hub.ports import Callback, Vendor
@@ -101,8 +101,8 @@ class Ingress:
 
     async def _answer(self, request: web.Request, gate: Gate | None) -> web.Response:
         body = await whole(request)
-        if isinstance(body, web.Response):
-            return body
+        if isinstance(body, Unread):
+            return body.refused()
         failpoints.hit("ingress.after_read")
         if not proved(gate.tokens if gate else (), request.match_info["token"]) or gate is None:
             return refuse(401, "unknown source or wrong token")
@@ -201,8 +201,8 @@ def _query(request: web.Request) -> str:
 
 
 def _masked(request: web.Request) -> str:
-    """The path and query as they came, without the token."""
-    path, mark, _ = request.raw_path.partition("?")
+    """The path and query as they came, without the token; without the host too, where a proxy's form of URL came."""
+    path, mark = request.rel_url.raw_path, "?" if "?" in request.raw_path else ""
     head, _, rest = path.removeprefix("/callbacks/").partition("/")
     tail = rest.partition("/")[2]
     return f"/callbacks/{head}/…" + (f"/{tail}" if tail else "") + mark + _query(request)

@@ -1,13 +1,13 @@
 """The Infocaller Query: a live call asks, and is answered inside the time that it waits.
 
-A Query walks: size, token, address, reading, resolver, event, answer. Whatever happens after its token and address
-are proved, the vendor gets an answer that it can read, in the format that it asked in: the reply, or a result that runs
-the script's own action for errors. The caller is never left waiting on us.
+A Query walks: size, token, address, reading, resolver, event, answer. Whatever happens, if only its token is right,
+the vendor gets an answer that it can read, in the format that it asked in: the reply, or a result that runs the
+script's own action for errors. The caller is never left waiting on us.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, Final, Literal, Protocol
@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from hub import metrics
-from hub.doorstep import Addresses, Hands, Network, proved, refuse, trace, whole
+from hub.doorstep import Addresses, Hands, Network, Unread, proved, refuse, trace, whole
 from hub.errors import NotDurable, Unusable
 from hub.events import Event, Message, identity, timestamp, to_message
 from hub.questions import FAILED, FINE, Question, Reply
@@ -120,12 +120,11 @@ class Queries:
 
     async def _answer(self, request: web.Request, counter: Counter | None, began: float) -> web.Response:
         body = await whole(request)
-        refused = body if isinstance(body, web.Response) else self._refused(request, counter)
-        if refused is not None or counter is None or isinstance(body, web.Response):
+        if not _known(counter, request.match_info["token"]) or counter is None:
             metrics.queries.labels(counter.source if counter else "unknown", "refused").inc()
-            return refused or refuse(401, "unknown source or wrong token")
+            return refuse(401, "unknown source or wrong token")
         received_at = self._clock()
-        heard = _heard(counter, body, request.headers.get("Content-Type", ""))
+        heard = self._heard(counter, request, body)
         answered = await self._answered(counter, heard, began)
         milliseconds = (self._now() - began) * 1000
         event = _event(
@@ -138,18 +137,22 @@ class Queries:
         )
         await self._tell(event, self._answer_by(counter, heard, began))
         self._note(counter, heard, answered, milliseconds)
-        return web.Response(
+        response = web.Response(
             body=written(answered.reply, heard.form),
             headers={"Content-Type": CONTENT_TYPES[heard.form], "Cache-Control": "no-store"},
         )
+        if isinstance(body, Unread):
+            response.force_close()  # the rest may still come
+        return response
 
-    def _refused(self, request: web.Request, counter: Counter | None) -> web.Response | None:
-        if counter is None or not proved(counter.tokens, request.match_info["token"]):
-            proved((), "")  # an unknown source takes the time of a wrong token
-            return refuse(401, "unknown source or wrong token")
+    def _heard(self, counter: Counter, request: web.Request, body: bytes | Unread) -> Heard:
+        """What was asked; of what was not read, or came from elsewhere, nothing but the form of its answer."""
+        if isinstance(body, Unread):
+            return counter.interactive.unheard(body.begun, Unusable("undecodable", body.detail))
+        heard = _heard(counter, body, request.headers.get("Content-Type", ""))
         if not self._addresses.allowed(counter.allow, request):
-            return refuse(403, "this address may not call this source")
-        return None
+            return replace(heard, question=None, problem=Unusable("address", "this address may not call this source"))
+        return heard
 
     # --- the answer --------------------------------------------------------------------------------------------------
 
@@ -234,6 +237,11 @@ def margin(wait: float) -> float:
 
 def _failed(outcome: Outcome, resolution: Resolution | None = None) -> _Answered:
     return _Answered(Reply({}, FAILED, _TEXTS[outcome]), outcome, resolution)
+
+
+def _known(counter: Counter | None, token: str) -> bool:
+    """Whether the token is one of the source's; an unknown source takes the time of a wrong token."""
+    return proved(counter.tokens if counter else (), token)
 
 
 def _heard(counter: Counter, body: bytes, content_type: str) -> Heard:

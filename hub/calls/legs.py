@@ -150,7 +150,9 @@ def diverted(facts: Facts) -> list[Leg]:
             rest = Leg(role="agent", number=number, closed=facts.has("ended"))
             told.append(rest)
         (rest.picked if event.verb == "answered" else rest.missed).setdefault("", event.time)
-    return listed + [leg for leg in told if not _absorbed(leg, listed)]
+    # Those that say no number are given what the others leave.
+    absorbed = {id(leg) for leg in sorted(told, key=lambda leg: leg.number is None) if _absorbed(leg, listed)}
+    return listed + [leg for leg in told if id(leg) not in absorbed]
 
 
 def _absorbed(told: Leg, listed: list[Leg]) -> bool:
@@ -159,15 +161,27 @@ def _absorbed(told: Leg, listed: list[Leg]) -> bool:
     An answered event is of the action that talked longest, a missed one of the action that talked least; the others
     of that number are what their duration says. One action and both events: it was missed first, then answered.
     """
-    mine = [leg for leg in listed if told.number is not None and same_number(leg.number or "", told.number)]
+    mine = [leg for leg in listed if _may_be(told, leg)]
     if not mine:
         return False
     least, longest = min(mine, key=_duration), max(reversed(mine), key=_duration)
     if told.picked:
         longest.picked = told.picked
-    if told.missed and not (told.picked and least is longest):
+    certain = told.number is not None or not least.duration  # that this action is one that failed
+    if told.missed and certain and not (told.picked and least is longest):
         least.missed, least.duration = told.missed, 0
     return True
+
+
+def _may_be(told: Leg, listed: Leg) -> bool:
+    """Whether diversion events may be of an action: of its number, or, where they say none, of one still untold of.
+
+    A failure without a number is none of an action that talked.
+    """
+    if told.number is not None:
+        return same_number(listed.number or "", told.number)
+    untold = not (listed.picked or listed.missed)
+    return untold and (bool(told.picked) or not listed.duration)
 
 
 def _duration(leg: Leg) -> int:

@@ -95,6 +95,7 @@ def infocaller(facts: Facts, legs: list[Leg], expected: frozenset[str]) -> Life:
 def _untold(facts: Facts, legs: list[Leg]) -> set[str]:
     """Diversion events that FIN's actions imply and that did not come.
 
+    One that says no number may have been of any of them: several failures without a number are alike, and count once.
     The last diversion may have been rung when the caller hung up: no failure event is implied there.
     """
     if not facts.has("ended"):
@@ -102,7 +103,7 @@ def _untold(facts: Facts, legs: list[Leg]) -> set[str]:
 
     def told(leg: Leg, verb: str) -> bool:
         numbers = (str((event.data.get("leg") or {}).get("number", "")) for event in facts.verbs(verb))
-        return any(same_number(leg.number or "", number) for number in numbers)
+        return any(not number or same_number(leg.number or "", number) for number in numbers)
 
     untold = {"answered" for leg in legs if leg.answered and not told(leg, "answered")}
     listed = [leg for leg in legs if leg.duration is not None]

@@ -10,7 +10,7 @@ from typing import Final
 import typer
 
 from hub.cli.shared import run, state
-from hub.config import FocalScopeSource, Settings
+from hub.config import FocalScopeSource, Settings, UContactSource
 from hub.disk import Narrow
 from hub.errors import ConfigurationError, NotDurable, StoreUnavailable, TrunklineError
 from hub.events import UNROUTED
@@ -49,15 +49,18 @@ async def _checks(settings: Settings) -> AsyncIterator[tuple[str, bool, str]]:
 
 
 async def _configuration(settings: Settings) -> str:
+    if not settings.sources:
+        raise ConfigurationError("no source is configured; expected at least one table [sources.NAME]")
     gates = make_gates(settings)
-    if not gates:
-        raise ConfigurationError("no source calls back; expected at least one table [sources.NAME]")
-    closed = [name for name, gate in gates.items() if not gate.tokens]
-    if closed:
-        raise ConfigurationError(f"sources.{closed[0]}.tokens: found none; nobody can call it")
+    calling = [name for name, gate in gates.items() if gate.tokens]
+    for name, gate in gates.items():
+        if not gate.tokens and not isinstance(settings.sources[name], UContactSource):  # which may be asked alone
+            raise ConfigurationError(f"sources.{name}.tokens: found none; nobody can call it")
     if settings.admin.token is None:
         raise ConfigurationError("admin.token: missing; nobody can read /v1")
-    return f"{len(gates)} sources that call back: {', '.join(gates)}"
+    asked = [name for name in settings.sources if name not in calling]
+    told = f"{len(calling)} sources that call back" + (f": {', '.join(calling)}" if calling else "")
+    return told + (f"; asked alone: {', '.join(asked)}" if asked else "")
 
 
 async def _broker(settings: Settings) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 
 from hub.cli.shared import state
 from hub.cli.urls import callback_urls
-from hub.config import FILE, Settings, load
+from hub.config import FILE, Settings, load, named_file
 from hub.errors import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The configuration in force, and its schema.")
@@ -69,7 +69,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented trunkline.toml with fresh random tokens, and print the URLs to paste."""
-    path = state(context).config or Path(FILE)
+    path = named_file(state(context).config) or Path(FILE)
     if force:
         path.unlink(missing_ok=True)
     write(path)

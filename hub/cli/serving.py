@@ -9,7 +9,7 @@ from hub import prefork
 from hub.cli.configuration import write
 from hub.cli.shared import base_url, run, state
 from hub.cli.urls import callback_urls
-from hub.config import FILE, Settings, find
+from hub.config import FILE, Settings, find, named_file
 from hub.parts import ROLES
 from hub.wiring import Process
 
@@ -17,10 +17,9 @@ from hub.wiring import Process
 def up(context: typer.Context) -> None:
     """Run the ingress and all workers in one process; write a configuration first where there is none."""
     options = state(context)
-    if options.config is not None and not options.config.exists():
-        write(options.config)
-    elif options.config is None and find() is None:
-        write(Path(FILE))
+    place = named_file(options.config) or Path(FILE)
+    if not place.exists():
+        write(place)
     settings = options.settings()
     process = Process(settings, ingress=True, workers=list(ROLES))
     run(process.run(listener=prefork.inherited(), ready=lambda: _announce(settings)), fast=True)

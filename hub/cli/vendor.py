@@ -84,7 +84,8 @@ def verify(
             f"sources.{source}: its vendor does not call back; expected infocaller, focalscope or ucontact"
         )
     parts = urlsplit(callback)
-    segments = parts.path.strip("/").split("/")
+    below = urlsplit(base_url(settings)).path  # what a proxy takes away
+    segments = parts.path.removeprefix(below).strip("/").split("/")
     good = _check_path(segments, source, [token.get_secret_value() for token in configured.tokens])
     content = _content(body)
     event = segments[_SEGMENTS] if len(segments) > _SEGMENTS else None

@@ -53,6 +53,12 @@ def test_init_refuses_to_overwrite_a_file_unless_told(home: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_init_writes_the_file_that_the_environment_names(home: Path) -> None:
+    said = trunkline("init", at=home, TRUNKLINE_CONFIG="elsewhere/hub.toml")
+    assert (said.status, said.lines[0]) == (0, "wrote elsewhere/hub.toml")
+    assert len(tokens(home / "elsewhere" / "hub.toml")) == 3
+
+
 def test_up_writes_a_configuration_where_there_is_none_and_says_where_everything_is(served: Served) -> None:
     path = served.directory / "trunkline.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -148,7 +148,28 @@ def test_a_configuration_that_nobody_can_use_is_bad(served: Served, old: str, ne
 def test_a_configuration_without_sources_is_bad(tmp_path: Path) -> None:
     said = trunkline("doctor", at=tmp_path)
     assert said.status == 1
-    assert bad(said)["configuration"] == "no source calls back; expected at least one table [sources.NAME]"
+    assert bad(said)["configuration"] == "no source is configured; expected at least one table [sources.NAME]"
+
+
+def test_a_source_that_is_asked_alone_needs_nobody_to_call_it(home: Path) -> None:
+    alone = """
+[admin]
+token = "administrator"
+
+[sources.focu5]
+vendor = "infocu5"
+affiliate_id = "a"
+affiliate_key = "k"
+
+[sources.cloud]
+vendor = "ucontact"
+base_url = "https://instance.ucontactcloud.com"
+"""
+    path = home / "alone.toml"
+    path.write_text(alone)
+    said = trunkline("--config", str(path), "doctor", at=home)
+    assert verdicts(said)["configuration"] == "ok"
+    assert said.lines[0].endswith("0 sources that call back; asked alone: focu5, cloud")
 
 
 def test_a_broker_that_is_away_is_bad(home: Path) -> None:

@@ -109,6 +109,14 @@ def test_a_callback_with_url_variables_alone_is_right_too(home: Path, token: str
     assert (said.status, said.lines[1]) == (0, "ok    event        call.infocaller.ended")
 
 
+def test_a_url_below_a_path_of_the_proxys_is_right_as_it_is_printed(home: Path) -> None:
+    public: dict[str, Any] = {"TRUNKLINE_HTTP__PUBLIC_URL": "https://example.com/hub/"}
+    url = trunkline("vendor", "url", "line-900", "--event", "fin", "--bare", at=home, **public).out.strip()
+    assert url.startswith("https://example.com/hub/callbacks/line-900/")
+    said = trunkline("vendor", "verify", "line-900", f"{url}?num=1&id=2", at=home, **public)
+    assert (said.status, said.lines[:2]) == (0, ["ok    token", "ok    event        call.infocaller.ended"])
+
+
 def test_a_body_may_come_from_a_file(home: Path, token: str) -> None:
     (home / "body").write_bytes(orjson.dumps(fin()))
     door = f"{BASE}/callbacks/line-900/{token}/fin"

@@ -46,6 +46,7 @@ ENDED_ONLY: Final = ("CallSeconds", "StartDate", "EndDate", "CostRX", "CostTX")
 READER: Final = Reader(source="focu5")
 SEALED_AT: Final = moment("2022-01-01T09:00:47.960Z")
 WITHIN: Final = 30.0
+RECORDED: Final = ("focalscope", "ucontact")  # vendors that record calls
 
 
 def decoded(url: str, received_at: str, payload: dict[str, Any] | str = "") -> Event:
@@ -163,6 +164,9 @@ def test_every_routing_key_that_can_be_published_is_named_and_no_other() -> None
         for vendor in ("infocaller", "focalscope", "ucontact")
         for verb in ("requested", "accepted", "tied", "failed")
     }
+    audio = {"recording": ("available", "stored", "failed"), "custody": ("endangered", "version", "deleted")}
+    made |= {f"{noun}.{vendor}.{verb}" for noun in audio for vendor in RECORDED for verb in audio[noun]}
+    made.add("query.infocaller.answered")
     assert named == made
 
 

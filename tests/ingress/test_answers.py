@@ -180,6 +180,16 @@ async def test_what_cannot_be_used_is_quarantined_byte_for_byte_with_the_first_r
     assert (event_data["quarantine_id"], event_data["reason"]) == (told["quarantine_id"], reason)
 
 
+async def test_a_url_in_a_proxys_form_is_kept_without_its_token_too(hub: Hub) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.process.port)
+    target = f"{hub.url}/callbacks/line-900/{TOKEN}/fin?caller=911888920"
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 422")
+    writer.close()
+    [kept] = (await hub.read("/v1/quarantine"))["items"]
+    assert kept["url"] == "/callbacks/line-900/…/fin?caller=911888920"
+
+
 async def test_a_source_that_refuses_bad_signatures_answers_401_and_keeps_nothing(tmp_path: Path) -> None:
     source = {"vendor": "infocaller", "tokens": [TOKEN], "lines": {"123456789": "3956"}, "bad_signature": "refuse"}
     async with running(configuration(tmp_path, sources={"line-900": source})) as hub:
@@ -289,6 +299,18 @@ async def test_a_query_that_cannot_be_read_is_400_and_says_what_is_expected(hub:
     async with hub.session.get(f"{hub.url}/v1/calls?{query}", headers={"Authorization": f"Bearer {ADMIN}"}) as answer:
         assert answer.status == 400
         assert query.partition("=")[0] in (await answer.json())["error"]
+
+
+async def test_a_limit_of_whatever_size_is_clamped(hub: Hub) -> None:
+    for n in (1, 2):
+        await hub.infocaller("inicio", query=f"num=900&id={n}")
+
+    async def both() -> bool:
+        return len(await hub.calls()) == 2
+
+    await until(both)
+    for limit, count in (("1", 1), ("0001", 1), ("1001", 2), ("9" * 5000, 2), ("", 2)):
+        assert len((await hub.read(f"/v1/calls?limit={limit}"))["items"]) == count
 
 
 async def test_a_call_that_does_not_exist_is_404(hub: Hub) -> None:

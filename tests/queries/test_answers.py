@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +76,54 @@ async def test_a_wrong_token_and_an_unknown_source_are_401_and_no_query(tmp_path
             assert answer.status == 405
 
 
-async def test_an_address_that_may_not_call_is_403(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["xml", "json"])
+async def test_an_address_that_may_not_call_is_told_so_in_the_vendors_words(tmp_path: Path, kind: str) -> None:
+    call = question("ESTADO PEDIDO", NUMPEDIDO="123456789")
     async with asked(tmp_path, {"orders": ORDERS}, allow=["192.0.2.0/24"]) as hub:
-        status, _, content = await raw(hub, request(question("ESTADO PEDIDO"), "xml")[1])
-        assert (status, orjson.loads(content)["status"]) == (403, "refused")
+        told = await ask(hub.session, hub.url, call, kind)
+        assert (told.result, told.variables) == (FAILED, {})
+        [event] = await events(hub)
+        assert (event["data"]["outcome"], event["data"]["reason"]) == ("unusable", "address")
+        assert "call_id" not in event["data"]
 
 
-async def test_a_body_over_1_mib_is_413(tmp_path: Path) -> None:
+async def pieces(content: bytes) -> AsyncIterator[bytes]:
+    """Sent without its length."""
+    for at in range(0, len(content), 65536):
+        yield content[at : at + 65536]
+
+
+@pytest.mark.parametrize("kind", ["xml", "json"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_question_that_is_too_large_is_answered_in_its_format(tmp_path: Path, kind: str, chunked: bool) -> None:
+    content_type, large = request(question("ESTADO PEDIDO", LARGE="x" * (1 << 20)), kind)
+    _, small = request(question("ESTADO PEDIDO"), kind)
     async with asked(tmp_path, {"orders": ORDERS}) as hub:
-        status, _, _ = await raw(hub, io.BytesIO(b"apiInfocaller=" + b"x" * (1 << 20)))
-        assert status == 413
+        for content, query in ((large, ""), (small, "?" + "x" * 33_000)):
+            url = URL(f"{hub.url}/queries/line-900/{TOKEN}{query}", encoded=True)
+            data = pieces(content) if chunked else io.BytesIO(content)
+            async with hub.session.post(url, data=data, headers={"Content-Type": content_type}) as answer:
+                told = read(await answer.read(), answer.headers["Content-Type"], kind)
+            assert (answer.status, told.result, told.variables) == (200, FAILED, {})
 
 
-async def test_a_body_that_does_not_come_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stranger_learns_nothing_by_a_question_that_is_too_large(tmp_path: Path) -> None:
+    async with asked(tmp_path, {"orders": ORDERS}) as hub:
+        status, _, content = await raw(hub, io.BytesIO(b"apiInfocaller=" + b"x" * (1 << 20)), token="wrong")
+        assert (status, orjson.loads(content)["status"]) == (401, "refused")
+
+
+async def test_a_question_that_does_not_come_is_answered_and_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hub.doorstep._WHOLE_BODY", 0.1)
     async with asked(tmp_path, {"orders": ORDERS}) as hub:
         reader, writer = await asyncio.open_connection("127.0.0.1", hub.process.port)
-        writer.write(f"POST /queries/line-900/{TOKEN} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\napi".encode())
-        line = await asyncio.wait_for(reader.readline(), 20)
+        writer.write(f"POST /queries/line-900/{TOKEN} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n<Api".encode())
+        head, _, content = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
         writer.close()
-    assert line.startswith(b"HTTP/1.1 408")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert read(content, "text/xml; charset=ISO-8859-1", "xml").result == FAILED
 
 
 @pytest.mark.parametrize("kind", ["xml", "json"])

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Final
 
 from multidict import CIMultiDict
+from yarl import URL
 
 from hub.ingress import Gate
 from hub.simulator.call import Call, Request
@@ -66,7 +67,16 @@ class Arrived:
             self.headers["Content-Type"] = request.content_type
         self.content_length = len(request.body)
         self.remote = "192.0.2.1"
-        self._body = request.body
+        self.rel_url = URL.build(path=request.path, query_string=request.query, encoded=True)
+        self.content = _Content(request.body)
 
-    async def read(self) -> bytes:
-        return self._body
+
+class _Content:
+    """A body that has come whole."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def readany(self) -> bytes:
+        body, self._body = self._body, b""
+        return body

@@ -56,11 +56,19 @@ TWO_AGENTS = [
     leg("incoming", "answered", 25, request="", agent={"extension": "1002"}),
     leg("incoming", "hangup", 60, request="", agent={"extension": "1002"}),
 ]
+WITHOUT_NUMBERS = [
+    info("started", 0),
+    info("missed", 5, leg={"role": "agent"}),
+    info("answered", 15, leg={"role": "agent"}),
+    diverted("missed", 10, "911000001"),
+    fin(60, call_action("911000001", 0), call_action("911000002", 0), call_action("911222333", 37)),
+]
 LIVES = {
     "infocaller": (TWO_FAILED_THEN_ANSWERED, INFOCALLER),
     "dialled": (DIALLED, FOCALSCOPE),
     "missed by the customer": (MISSED_BY_CUSTOMER, FOCALSCOPE),
     "two agents in turn": (TWO_AGENTS, FOCALSCOPE),
+    "diversions without a number": (WITHOUT_NUMBERS, INFOCALLER),
 }
 
 
@@ -222,6 +230,44 @@ def test_a_number_that_first_missed_and_then_answered_has_both_legs() -> None:
         fin(30, call_action("911000001", 0), call_action("911000001", 12)),
     ]
     assert [one["state"] for one in folded(events).record["legs"]] == ["missed", "ended"]
+
+
+def nameless(verb: str, second: float) -> Event:
+    """A diversion whose URL has no ``desvio``: nothing says which number it was."""
+    return info(verb, second, leg={"role": "agent"})
+
+
+def test_diversions_that_say_no_number_are_those_that_the_end_lists() -> None:
+    events = [
+        info("started", 0),
+        nameless("missed", 5),
+        nameless("answered", 15),
+        fin(60, call_action("911000001", 0), call_action("911222333", 37)),
+    ]
+    result = folded(events)
+    legs = [(one["number"], one["state"], one.get("answered_at")) for one in result.record["legs"]]
+    assert legs == [("911000001", "missed", None), ("911222333", "ended", "2026-11-20T09:00:15.000Z")]
+    assert (result.verdict, result.record["disposition"]) == ("complete", "answered")
+
+
+def test_a_diversion_that_says_no_number_is_of_the_action_that_no_other_event_told_of() -> None:
+    events = [
+        info("started", 0),
+        nameless("answered", 5),
+        diverted("answered", 20, "911222333"),
+        fin(60, call_action("911000001", 3), call_action("911222333", 37)),
+    ]
+    legs = folded(events).record["legs"]
+    assert [(one["number"], one["answered_at"][-9:-5]) for one in legs] == [
+        ("911000001", "0:05"),
+        ("911222333", "0:20"),
+    ]
+
+
+def test_a_failure_that_says_no_number_is_of_no_action_that_talked() -> None:
+    record = folded([nameless("missed", 5), fin(30, call_action("911222333", 37))]).record
+    assert [(one.get("number"), one["state"]) for one in record["legs"]] == [("911222333", "ended"), (None, "missed")]
+    assert (record["disposition"], record["talk_seconds"]) == ("answered", 37)
 
 
 def test_an_action_that_talked_is_answered_although_its_event_was_lost() -> None:

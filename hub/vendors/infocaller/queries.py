@@ -66,6 +66,10 @@ class Interactive:
         problem = self._unproved(tree.get("UserID", {}))
         return Heard(form, None, problem, query) if problem else Heard(form, self._question(query, tree), None, query)
 
+    def unheard(self, begun: bytes, problem: Unusable) -> Heard:
+        """A request that is not read to its end: why, and by its beginning in what form to say so."""
+        return Heard(_guessed(begun), None, problem)
+
     def _unproved(self, user: Tree) -> Unusable | None:
         """Why the request cannot be taken at its word; None where it can."""
         if not is_signed(user, self._lines):
