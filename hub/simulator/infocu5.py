@@ -23,8 +23,9 @@ OLD_PATH: Final = "/dialer/index.php"
 TEST_PATH: Final = "/x_dialer/index.php"
 MOST_LEADS: Final = 10
 
-Mood = Literal["900", "500", "429", "slow", "hang", "html", "cut"]
-"""900: the interface's own error. html: a page instead of an answer. cut: half an answer."""
+Mood = Literal["900", "500", "429", "slow", "hang", "html", "cut", "none"]
+"""900: the interface's own error. html: a page instead of an answer. cut: half an answer. none: a success with an empty
+array, as PHP writes an empty object."""
 
 _MESSAGES: Final = {
     1: "Success",
@@ -34,6 +35,7 @@ _MESSAGES: Final = {
     800: "Invalid function",
     900: "The interface encountered an error",
 }
+_OLD_MESSAGES: Final = {**_MESSAGES, 80: "Improperly formatted request (XML format required)"}
 _DIALERS: Final = (("DI1111AA", "Dialer One"), ("DI2222BB", "Dialer Two"))
 _LEAD_FIELDS: Final = (
     *("leadNameFirst", "leadNameLast", "leadAddress", "leadAddress2", "leadCity", "leadState", "leadZip"),
@@ -104,6 +106,7 @@ class Infocu5:
     Attributes:
         affiliate_id: 12 alphanumeric characters.
         affiliate_key: 32.
+        agents: that are available: number and name, our own affiliate's first.
         details: how getCalls writes its records: by call id, as the page's sample, or in an array, as its text.
         campaigns: how getCampaigns does: ``products`` as its sample, or ``lists`` as its text.
         json_leads: whether addLeads is understood as JSON too, which no page says.
@@ -119,6 +122,7 @@ class Infocu5:
 
     affiliate_id: str = "AFFILIATE001"
     affiliate_key: str = "0123456789abcdef0123456789abcdef"
+    agents: Sequence[Sequence[str]] = AGENTS
     details: Literal["object", "array"] = "object"
     campaigns: Literal["products", "lists"] = "products"
     json_leads: bool = False
@@ -168,8 +172,8 @@ class Infocu5:
     def _get_agents(self, asked: dict[str, Any]) -> web.Response:
         if asked.get("showAll") not in ("y", "n"):
             return _said(80)
-        shown = AGENTS if asked["showAll"] == "y" else AGENTS[:1]
-        return _said(1, [_agent(number, name) for number, name, *_ in shown])
+        shown = self.agents if asked["showAll"] == "y" else self.agents[:1]
+        return _said(1, [_agent(number, name) for number, name, *_ in shown]) if shown else _said(341)
 
     def _get_campaigns(self, asked: dict[str, Any]) -> web.Response:
         if asked.get("showAll") not in ("y", "n"):
@@ -217,7 +221,7 @@ class Infocu5:
         try:
             root = ET.fromstring(raw)  # noqa: S314  our own client's
         except ET.ParseError:
-            return _said_xml(80, "Improperly formatted request (XML format required)")
+            return _said_xml(80)
         values = {child.tag: (child.text or "") for child in root}
         if (values.get("affiliateID"), values.get("affiliateKey")) != (self.affiliate_id, self.affiliate_key):
             return _said_xml(100)
@@ -255,23 +259,21 @@ class Infocu5:
     # --- moods -------------------------------------------------------------------------------------------------------
 
     async def _moody(self, request: web.Request, mood: Mood) -> web.StreamResponse:
-        match mood:
-            case "900":
-                return _said_xml(900) if request.path != PATH else _said(900)
-            case "500":
-                return web.Response(status=500, text="Internal Server Error")
-            case "429":
-                return web.Response(status=429, headers={"Retry-After": "1"})
-            case "html":
-                return web.Response(text="<html><body>Maintenance</body></html>", content_type="text/html")
-            case "cut":
-                return web.Response(text='{"responseCode":1,"responseMessage":"Success","responseDe')
-            case "slow":
-                await asyncio.sleep(self.slow)
-                return _said_xml(1) if request.path != PATH else _said(340, message="No Calls found")
-            case "hang":
-                await asyncio.Event().wait()
-        raise AssertionError(mood)
+        old = request.path != PATH
+        if mood == "hang":
+            await asyncio.Event().wait()
+        if mood == "slow":
+            await asyncio.sleep(self.slow)
+        answers: dict[Mood, Callable[[], web.Response]] = {
+            "900": lambda: _said_xml(900) if old else _said(900),
+            "500": lambda: web.Response(status=500, text="Internal Server Error"),
+            "429": lambda: web.Response(status=429, headers={"Retry-After": "1"}),
+            "html": lambda: web.Response(text="<html><body>Maintenance</body></html>", content_type="text/html"),
+            "none": lambda: _said(1, []),
+            "cut": lambda: web.Response(text='{"responseCode":1,"responseMessage":"Success","responseDe'),
+            "slow": lambda: _said_xml(1) if old else _said(340, message="No Calls found"),
+        }
+        return answers[mood]()
 
 
 @asynccontextmanager
@@ -299,7 +301,7 @@ def _said(code: int, details: Any = None, message: str | None = None) -> web.Res
 def _said_xml(code: int, message: str | None = None, inner: str = "") -> web.Response:
     text = (
         "<?xml version='1.0' encoding='UTF-8' ?>"
-        f"<dialerResponse><responseCode>{code}</responseCode><responseMessage>{message or _MESSAGES[code]}"
+        f"<dialerResponse><responseCode>{code}</responseCode><responseMessage>{message or _OLD_MESSAGES[code]}"
         f"</responseMessage>{inner}</dialerResponse>"
     )
     return web.Response(text=text, content_type="text/xml")

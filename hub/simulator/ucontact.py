@@ -36,6 +36,7 @@ class UContact(Functions):
         user: of the API.
         password: encrypted, as it is sent.
         api_token: of the automation API.
+        says: how UserLogin tells its token: as the third of an array, or as ``Md5secret`` of an object.
         api_key: a fixed key that is as good as a session; None without one.
         slow: seconds that a slow answer takes.
         moods: of the next answers, those to logins apart; None is a good one.
@@ -50,6 +51,7 @@ class UContact(Functions):
     user: str = "api-user"
     password: str = "c2ltdWxhdGVkLXB3LTE2Yg=="  # noqa: S105  as the vendor's look
     api_token: str = "portal-token"  # noqa: S105
+    says: Literal["array", "object"] = "array"
     api_key: str | None = None
     slow: float = 0.3
     moods: deque[Mood | None] = field(default_factory=deque)
@@ -99,7 +101,9 @@ class UContact(Functions):
         if mood is not None:
             return await self._done(request, mood, web.Response(text=token))
         if request.path.endswith("UserLogin"):
-            return as_json([self.user, "api", token])
+            return as_json(
+                [self.user, "api", token] if self.says == "array" else {"User": self.user, "Md5secret": token}
+            )
         return web.Response(text=f'"{token}"\n' if self.logins % 2 else token)  # its habit, now and then
 
     async def _end(self, request: web.Request) -> web.StreamResponse:

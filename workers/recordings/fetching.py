@@ -153,7 +153,7 @@ class Fetcher:
             try:
                 return await self._from(request, recording, path)
             except Expired as error:
-                if not await self._source.rejected():
+                if not await self._source.rejected(request):
                     trouble = error
                     continue
                 trouble = NotReady("a new session was needed") if trouble is None else trouble

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from hub.config import AnySource, FocalScopeSource, Settings, UContactSource
-from hub.outgoing import Lane, Request
+from hub.outgoing import Lane, Request, Token
 from hub.ports_recordings import Recording
 from hub.vendors.ucontact.making import make_session
 from hub.vendors.ucontact.session import Session
@@ -31,8 +31,8 @@ class Source(Protocol):
         """Where it may be, in order. Raises NoUrl, and what getting credentials may raise."""
         ...
 
-    async def rejected(self) -> bool:
-        """The credentials of the last request were not accepted; True where there are others to try now."""
+    async def rejected(self, request: Request) -> bool:
+        """The credentials of a request were not accepted; True where there are others to try now."""
         ...
 
     async def close(self) -> None:
@@ -51,8 +51,9 @@ class Plain:
         """Its one place."""
         yield Request("GET", rendered(self._template, recording), self._headers)
 
-    async def rejected(self) -> bool:
+    async def rejected(self, request: Request) -> bool:
         """There are no others."""
+        del request
         return False
 
     async def close(self) -> None:
@@ -72,9 +73,9 @@ class Candidates:
             token = await self._session.authorization()
             yield Request("GET", rendered(template, recording), {"Authorization": token.value})
 
-    async def rejected(self) -> bool:
-        """A new session."""
-        await self._session.renewed(await self._session.authorization())
+    async def rejected(self, request: Request) -> bool:
+        """Another session than the request's: one for all whose requests were rejected together."""
+        await self._session.renewed(Token(request.headers["Authorization"]))
         return True
 
     async def close(self) -> None:

@@ -160,24 +160,24 @@ class Client:
         wanted = post.checked(leads)
         where = {"dialerID": dialer_id, "listID": list_id}
         if self._leads_as == "json":
-            return await self._function("addLeads", post.as_fields(where, wanted))
+            return await self._function("addLeads", post.as_fields(where, wanted), once=True)
         extra = {"callTimeOffset": time_offset, "listAutoPopulate": "y" if auto_populate else "n"}
         head = {"affiliateID": self._id, "affiliateKey": self._key, **where, **extra}
-        answered = await self._post(self._url("addLeads", XML_PATH), _XML, post.as_xml(head, wanted))
+        answered = await self._post(self._url("addLeads", XML_PATH), _XML, post.as_xml(head, wanted), once=True)
         return self._judged("addLeads", answered, post.read_xml)
 
-    async def _function(self, name: str, parameters: Mapping[str, Any]) -> Answer:
+    async def _function(self, name: str, parameters: Mapping[str, Any], *, once: bool = False) -> Answer:
         asked = {"affiliateID": self._id, "affiliateKey": self._key, "dialerFunction": name, **parameters}
-        answered = await self._post(self._url(name), _JSON, orjson.dumps(asked))
+        answered = await self._post(self._url(name), _JSON, orjson.dumps(asked), once=once)
         return self._judged(name, answered, _read_json)
 
     def _url(self, operation: str, default: str = "") -> str:
         path = self._paths.get(operation, default)
         return str(self._base.join(URL(path)) if path else self._base)
 
-    async def _post(self, url: str, kind: str, body: bytes) -> HttpAnswer:
+    async def _post(self, url: str, kind: str, body: bytes, *, once: bool) -> HttpAnswer:
         """Posts, and reads the whole answer, which may be longer than the lane's own limit."""
-        request = Request("POST", url, {"Content-Type": kind, "Accept": f"{kind}, */*;q=0.1"}, body)
+        request = Request("POST", url, {"Content-Type": kind, "Accept": f"{kind}, */*;q=0.1"}, body, once=once)
         total = _TOTAL * self._timeout
         async with self._lane.stream(request, redirects=0, total=total, read=self._timeout) as streamed:
             content = await streamed.body(LIMIT + 1)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from hub.ports_polls import Origin, Polled
 from hub.vendors.infocu5.client import Client
+from hub.vendors.infocu5.codes import SUCCESS
 from hub.vendors.infocu5.records import Reader, read_calls
 
 
@@ -21,6 +22,8 @@ class Infocu5Records:
         """The records of a time. What the vendor gives from outside of it counts too: nobody says how it filters."""
         answer = await self._client.get_calls(since, until)
         received_at = self._clock()
+        if answer.code == SUCCESS and answer.details is None:  # that there are none has a code of its own
+            return Polled((), ("a success without responseDetails; expected records",))
         found = read_calls(answer.details)
         events = tuple(self._reader.event(record, origin, received_at) for record in found.records)
         return Polled(events, found.unreadable)

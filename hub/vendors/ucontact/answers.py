@@ -17,7 +17,7 @@ from hub.vendors.values import decode_text
 Meaning = Literal["id", "one", "done", "ok", "login", "text", "json"]
 
 MEANINGS: Final[Mapping[Meaning, str]] = {
-    "id": "an id is success, and 0 a refusal",
+    "id": "an id, which has a digit, is success, and 0 a refusal",
     "one": "1 is success, and every other text a refusal",
     "done": "1, OK or an id is success, and 0 a refusal",
     "ok": "OK is success, and every other text a refusal",
@@ -28,8 +28,8 @@ MEANINGS: Final[Mapping[Meaning, str]] = {
 
 FAILURE: Final = "0"
 _OK: Final = 200
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_WORDS: Final = frozenset({"error", "null", "none", "false", "fail", "failed", "ko", "nok", "undefined"})  # no ids
+# A guid, a number, a path of a file: all have a digit, and no word does (Unauthorized, ERROR, null).
+_ID: Final = re.compile(r"(?=[^0-9]*[0-9])/?[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}")
 _PAGE: Final = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 
@@ -76,7 +76,7 @@ def _json(function: str, text: str) -> Any:
 def _id(text: str) -> bool | None:
     if text == FAILURE:
         return False
-    return True if _ID.fullmatch(text) and text.lower() not in _WORDS else None
+    return True if _ID.fullmatch(text) else None
 
 
 _VERDICTS: Final[Mapping[str, Callable[[str], bool | None]]] = {

@@ -98,7 +98,9 @@ class Asking:
         if function in _LONG:
             answer = await self._read(function, request)
         else:
-            answer = await self._lane.ask(request, within=within, before=before)
+            # Over a connection of its own: a kept one may be closed in the moment in which it is used, which makes a
+            # doubt out of nothing, and aiohttp repeats a GET, PUT or DELETE by itself then.
+            answer = await self._lane.ask(replace(request, once=True), within=within, before=before)
         problem = verdict(answer, self.now())
         if problem is not None:
             raise problem

@@ -19,7 +19,8 @@ from hub.vendors.infocu5 import client as module
 from hub.vendors.infocu5.client import Answer, Client, agents_of, campaigns_of
 from hub.vendors.infocu5.codes import EMPTY, problem
 from hub.vendors.infocu5.leads import FIELDS, read_xml
-from hub.vendors.infocu5.records import read_calls
+from hub.vendors.infocu5.polling import Infocu5Records
+from hub.vendors.infocu5.records import Reader, read_calls
 from tests.outgoing.neighbours import http, outgoing
 from tests.servers.ports import free_port, release_port
 from tests.vendors.infocu5 import samples
@@ -119,6 +120,17 @@ async def test_a_function_is_a_post_of_json_with_the_credentials_and_the_names_o
     }
 
 
+async def test_all_or_only_our_own_are_asked_for_by_a_letter() -> None:
+    async with vendor() as (simulated, asking):
+        for show_all in (True, False):
+            await asking.get_agents(show_all=show_all)
+            await asking.get_campaigns(show_all=show_all)
+    assert [(name, said["showAll"]) for name, said in simulated.asked] == [
+        *(("getAgents", "y"), ("getCampaigns", "y")),
+        *(("getAgents", "n"), ("getCampaigns", "n")),
+    ]
+
+
 async def test_everything_that_the_vendor_has_of_a_time_is_found_in_both_shapes() -> None:
     calls = made(1, 300, SINCE, UNTIL)
     for shape in ("object", "array"):
@@ -200,6 +212,36 @@ async def test_a_mood_is_an_error_by_what_happens_next_and_the_next_answer_is_go
             await asking.get_agents()
     async with vendor() as (simulated, asking):
         assert len(agents_of(await asking.get_agents())) == 5
+
+
+async def test_the_vendor_says_that_there_is_none_by_a_code_or_by_an_empty_array() -> None:
+    async with vendor(agents=()) as (simulated, asking):
+        assert ((await asking.get_agents()).code, (await asking.get_calls(SINCE, UNTIL)).code) == (341, 340)
+        assert (await asking.get_campaigns(show_all=False)).code == 340
+        simulated.moods.extend(["none"] * 3)
+        assert agents_of(await asking.get_agents()) == []
+        assert campaigns_of(await asking.get_campaigns()) == []
+        assert read_calls((await asking.get_calls(SINCE, UNTIL)).details).records == ()
+
+
+async def test_a_success_that_lacks_its_records_is_no_time_without_calls() -> None:
+    async with answering(b'{"responseCode": 1, "responseMessage": "Success"}') as asking:
+        polled = await Infocu5Records("focu5", asking, Reader(source="focu5")).between(SINCE, UNTIL, "poll")
+    assert polled.events == ()
+    assert polled.unreadable == ("a success without responseDetails; expected records",)
+
+
+async def test_leads_go_over_a_connection_that_nobody_may_have_closed() -> None:
+    peers: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        peers.append(request.transport and request.transport.get_extra_info("peername"))
+        return web.Response(text="<dialerResponse><responseCode>1</responseCode></dialerResponse>")
+
+    async with http(answer) as url, asked(f"{url}/dialer/") as asking:
+        for _ in range(3):
+            await asking.add_leads("DI1111AA", "1111", [LEAD])
+    assert len(set(peers)) == 3
 
 
 async def test_a_slow_answer_is_waited_for() -> None:
@@ -302,8 +344,15 @@ async def test_a_payment_cards_number_is_refused_unsent_and_said_nowhere(name: s
     assert "leadCCNumber" not in FIELDS
 
 
-async def test_a_field_that_no_lead_has_is_refused_by_its_name_without_its_value() -> None:
+async def test_every_field_of_a_lead_is_sent_and_one_that_no_lead_has_is_refused_by_its_name_without_its_value() -> (
+    None
+):
+    assert {*FIELDS, "leadCCNumber"} == set(samples.FIELDS)
     async with vendor() as (simulated, asking):
+        lead = {name: name.upper() for name in FIELDS}
+        await asking.add_leads("DI1111AA", "1111", [lead])
+        assert simulated.leads == [{"dialerID": "DI1111AA", "listID": "1111", **lead}]
+        simulated.asked.clear()
         with pytest.raises(Permanent, match="leadShoe") as refused:
             await asking.add_leads("DI1111AA", "1111", [{"leadShoe": "very private"}])
         with pytest.raises(Permanent, match="leadCity_1"):

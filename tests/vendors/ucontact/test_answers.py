@@ -8,7 +8,7 @@ from hub.vendors.ucontact.answers import MEANINGS, Meaning, read
 from hub.vendors.ucontact.paths import MEANINGS as OF_FUNCTIONS, NAMES, PATHS
 
 DONE: dict[Meaning, list[bytes]] = {
-    "id": [b"824da669-2239-46f2-98c7-1a8cafa34701", b' "1612345678.1234"\r\n', b"guid"],
+    "id": [b"824da669-2239-46f2-98c7-1a8cafa34701", b' "1612345678.1234"\r\n', b"guid1", b"/recordings/2.mp3"],
     "one": [b"1", b" 1\n"],
     "done": [b"1", b"OK", b"ok", b"824da669-2239"],
     "ok": [b"OK", b"ok\n"],
@@ -26,8 +26,8 @@ REFUSED: dict[Meaning, list[bytes]] = {
     "json": [b"0", b"false"],
 }
 DOUBTFUL: dict[Meaning, list[bytes]] = {
-    "id": [b"", b"<html></html>", b"Error 500 in x", b"ERROR", b"null"],
-    "done": [b"", b"<html></html>", b"Error 500 in x", b"ERROR", b"null"],
+    "id": [b"", b"<html></html>", b"Error 500 in x", b"ERROR", b"null", b"Unauthorized"],
+    "done": [b"", b"<html></html>", b"Error 500 in x", b"ERROR", b"null", b"Unauthorized"],
     "one": [b"", b" ", b"<!DOCTYPE html><p>", b"\n<HTML>"],
     "ok": [b"", b" ", b"<!DOCTYPE html><p>", b"\n<HTML>"],
     "login": [b"", b"<html>", b"2", b"yes"],

@@ -253,6 +253,8 @@ async def test_recordings_are_found_converted_and_tagged() -> None:
         assert found["place"] == "archive"
         assert await client.recordings("another") == []
         assert (await client.convert_recording(GUID, "mp3")).endswith(".mp3")
+        with pytest.raises(Refused):
+            await client.convert_recording("another", "mp3")
         assert await client.tag_recording(GUID, "complaint") == "1"
         assert vendor.books.done == [("TagRecording", {"guid": GUID, "tag": "complaint"})]
 

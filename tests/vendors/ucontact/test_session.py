@@ -8,10 +8,13 @@ import pytest
 from aiohttp import web
 
 from hub.errors import Doubtful, Expired, NotSent, RateLimited, Refused
-from hub.simulator.ucontact import Mood, UContact as Simulated
-from tests.outgoing.neighbours import http
+from hub.outgoing import Request
+from hub.simulator.ucontact import Mood, UContact as Simulated, serving
+from hub.vendors.ucontact.making import make_session
+from tests.outgoing.neighbours import http, outgoing
 from tests.servers.ports import free_port, release_port
-from tests.vendors.ucontact.instance import CALL, TASK, asked, instance
+from tests.vendors.ucontact.instance import CALL, NOW, TASK, asked, instance, source
+from workers.recordings.sources import Candidates
 
 
 async def test_the_token_is_the_credential_as_it_came_and_one_session_serves_all_requests() -> None:
@@ -119,6 +122,29 @@ async def test_what_changes_something_is_sent_once_and_a_doubt_is_told_as_one(
         assert len(vendor.books.dials) == 1 + done
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+async def test_a_flow_is_started_once_by_whatever_method_also_where_the_connection_breaks(method: str) -> None:
+    async with instance() as (vendor, client):
+        await client.webhook("flow", {})
+        vendor.moods.append("lose")
+        with pytest.raises(Doubtful):
+            await client.webhook("flow", {}, method=method)
+        assert [said["method"] for _, said in vendor.asked] == ["POST", method]
+
+
+async def test_what_changes_something_goes_over_a_connection_that_nobody_may_have_closed() -> None:
+    peers: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        peers.append(request.transport and request.transport.get_extra_info("peername"))
+        return web.Response(text="1")
+
+    async with http(answer) as url, asked(url, Simulated(), api_key="fixed", user=None, password=None) as client:
+        for _ in range(3):
+            await client.dialer_task("dialer", **TASK)
+    assert len(set(peers)) == 3
+
+
 async def test_an_instance_that_cannot_be_reached_was_certainly_not_told() -> None:
     port = free_port()
     async with asked(f"http://127.0.0.1:{port}", Simulated()) as client:
@@ -134,8 +160,9 @@ async def test_a_request_whose_claim_is_over_is_not_sent() -> None:
         assert vendor.asked == []
 
 
-async def test_user_login_gives_the_token_as_the_third_of_an_array() -> None:
-    async with instance(login="UserLogin") as (vendor, client):
+@pytest.mark.parametrize("says", ["array", "object"])
+async def test_user_login_gives_the_token_in_an_array_or_in_an_object(says: Any) -> None:
+    async with instance(Simulated(says=says), login="UserLogin") as (vendor, client):
         assert await client.dialer_task("dialer", **TASK) == "1"
         assert vendor.logins == 1
 
@@ -148,6 +175,22 @@ async def test_a_fixed_key_needs_no_session_and_cannot_be_renewed() -> None:
             await client.dialer_task("dialer", **TASK)
         assert vendor.logins == 0
     assert vendor.ended == []
+
+
+async def test_downloads_that_are_rejected_together_begin_one_session_anew() -> None:
+    simulated = Simulated()
+    async with serving(simulated) as url, outgoing() as out:
+        lane = out.lane("recordings.cloud", rate=1000, concurrency=4, timeout=1.0)
+        session = make_session(source(url, simulated), lane, lambda: NOW)
+        places = Candidates(("{guid}",), session)
+        token = await session.authorization()
+        rejected = [Request("GET", url, {"Authorization": token.value}) for _ in range(3)]
+        simulated.expire()
+        for request in rejected:  # the later ones find the new session, which nobody has rejected
+            assert await places.rejected(request)
+        assert (simulated.logins, len(simulated.sessions)) == (2, 1)
+        await places.close()
+        assert simulated.sessions == set()
 
 
 async def test_neither_password_nor_token_is_in_what_is_said_of_a_failure() -> None:
