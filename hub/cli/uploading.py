@@ -14,10 +14,10 @@ from hub.cli.shared import run
 from hub.cli.urls import source_named
 from hub.clients import asking, make_client
 from hub.config import Settings, UContactSource
-from hub.errors import ConfigurationError
+from hub.errors import ConfigurationError, Doubtful
 from hub.vendors.ucontact.acts import read_file
 from hub.vendors.ucontact.bases import PART, Base, read_base
-from hub.vendors.ucontact.uploading import Uploaded, upload as send
+from hub.vendors.ucontact.uploading import Uploaded, planned, upload as send
 
 _Tell = Callable[[int], None]
 
@@ -48,18 +48,24 @@ def upload(
     state = configured.names.get("uploadbaseTimezone.state", "state")
     with _bar("check", text.count("\n") + 1) as tell:
         base = read_base(text, campaign=campaign, timezones=timezones, state=state, tell=tell).checked()
+    title = name or file.stem
+    left = sum(part.rows for part, _ in planned(base, name=title, part=rows, from_line=from_line))
     if dry_run:
-        _told(Uploaded(len(base.records)), as_json=as_json, dry_run=True)
+        _told(Uploaded(left), as_json=as_json, dry_run=True)
         return
-    title = name or file.name
-    with _bar("upload", len(base.records)) as tell:
+    reached: list[Uploaded] = []
+    with _bar("upload", left) as show:
+
+        def told(progress: Uploaded) -> None:
+            reached[:] = [progress]
+            show(progress.rows)
 
         async def sent() -> Uploaded:
             return await _sent(
                 settings,
                 source,
                 base,
-                lambda progress: tell(progress.rows),
+                told,
                 name=title,
                 campaign=campaign,
                 username=username,
@@ -68,9 +74,16 @@ def upload(
                 from_line=from_line,
             )
 
-        progress = run(sent())
+        try:
+            progress = run(sent())
+        except KeyboardInterrupt:
+            if not reached:
+                raise
+            progress = reached[0]
+            if progress.line is not None:
+                progress.problem, progress.doubtful = Doubtful("interrupted"), True
     _told(progress, as_json=as_json, dry_run=False)
-    if progress.problem is not None:
+    if progress.line is not None:
         doubt = "; it may have been taken all the same: look before you go on" if progress.doubtful else ""
         complain(f"{progress.problem}; the part from line {progress.line} was not confirmed{doubt}")
         raise typer.Exit(1)

@@ -1,5 +1,8 @@
 """Commands about a uContact source: every function by its name, lists from files, its URL, a pasted webhook."""
 
+import asyncio
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -9,8 +12,10 @@ import pytest
 
 from hub.simulator.ucontact import UContact, serving
 from hub.vendors.ucontact.operations import OPERATIONS
-from tests.cli.command import trunkline
+from tests.cli.command import clean_environment, trunkline
+from tests.cli.test_operating import ROOT
 from tests.cli.vendor import beside
+from tests.polling.house import becomes
 from tests.vendors.ucontact.test_bases import DIALER, SAMPLE
 from tests.vendors.ucontact.test_callbacks import BREAK, GUID, RING
 from tests.vendors.ucontact.test_objects import DIALER as CTI
@@ -140,6 +145,35 @@ def test_a_list_is_checked_by_a_dry_run_and_then_taken_in_parts(place: Path, ven
     assert (dry.status, dry.out, vendor.asked) == (0, "3 records can be sent\n", [])
     done = trunkline(*words, "--rows", "2", "--json", at=place)
     assert orjson.loads(done.out) == {"rows": 3, "of": 3, "files": ["list_1.csv", "list_2.csv"], "dry_run": False}
+
+
+@pytest.mark.parametrize("words", [("--name", "Report"), ("--rows", "1", "--name", "x" * 49), ("--from-line", "9")])
+def test_a_dry_run_refuses_what_the_upload_would(place: Path, vendor: UContact, words: tuple[str, ...]) -> None:
+    said = trunkline("vendor", "upload", "cloud", "list.csv", "--campaign", DIALER, "--dry-run", *words, at=place)
+    assert (said.status, said.out, vendor.asked) == (1, "", [])
+
+
+def test_an_interrupted_upload_says_how_far_it_came_and_what_is_in_doubt(place: Path, vendor: UContact) -> None:
+    vendor.moods.extend([None, "hang"])
+
+    async def interrupted() -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hub", "--config", str(place / "trunkline.toml")),
+            *("vendor", "upload", "cloud", str(place / "list.csv"), "--campaign", DIALER, "--rows", "1"),
+            cwd=ROOT,
+            env=clean_environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await becomes(lambda: len(vendor.asked) == 2, within=60)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode or 0, out.decode(), err.decode()
+
+    status, out, err = asyncio.run(interrupted())
+    assert (status, out) == (1, "1 of 3 records taken: list_1.csv\n")
+    assert "interrupted; the part from line 2 was not confirmed; it may have been taken all the same" in err
+    assert len(vendor.ended) == vendor.logins == 1, "its session is ended"
 
 
 def test_an_upload_that_fails_says_where_to_go_on_and_goes_on_there(place: Path, vendor: UContact) -> None:

@@ -248,7 +248,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "parAndVals": (lambda text: _each(text, _PAIR), "name=value:name=value, without # : = ; ' inside them"),
     "alternatives": (lambda text: _each(text, _ALTERNATIVE), "numbers with ':' between, H=0= before those of a kind"),
     "priority": (
-        lambda text: text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= int(ORDINARY),
+        lambda text: text.isascii() and text.isdecimal() and len(text) <= len(ORDINARY) and int(text) > 0,
         f"a number from 1, the highest, to {ORDINARY}",
     ),
     "agent": (lambda text: bool(_AGENT.fullmatch(text)), "an extension"),

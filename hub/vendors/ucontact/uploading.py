@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.errors import Doubtful, Permanent, TrunklineError
-from hub.vendors.ucontact.bases import PART, Base, list_name
+from hub.vendors.ucontact.bases import PART, Base, Part, list_name
 from hub.vendors.ucontact.client import UContact
 
 
@@ -37,6 +37,25 @@ class Uploaded:
         return {**said, "next_line": self.line, "doubtful": self.doubtful, "problem": str(self.problem)}
 
 
+def planned(base: Base, *, name: str, part: int = PART, from_line: int = 1) -> list[tuple[Part, str]]:
+    """The parts that are to be sent, each with the name of its list.
+
+    Args:
+        base: what was read.
+        name: of the list.
+        part: records in one request.
+        from_line: the first line of the part to go on with, of the same file with the same ``part``.
+
+    Raises:
+        Permanent: a value or a name is not what the vendor takes, or no part begins at ``from_line``.
+    """
+    parts = list(base.checked().parts(part))
+    names = [list_name(name, each.number if len(parts) > 1 else None) for each in parts]
+    if from_line > 1 and from_line not in {each.first for each in parts}:
+        raise Permanent(f"from line {from_line}: no part of {part} records begins there")
+    return [(each, name) for each, name in zip(parts, names, strict=True) if each.last >= from_line]
+
+
 async def upload(
     client: UContact,
     base: Base,
@@ -59,18 +78,13 @@ async def upload(
         username: who uploads it.
         timezones: by the function for time zones.
         part: records in one request.
-        from_line: the first line of the part to go on with, of the same file with the same ``part``.
-        tell: hears of every part.
+        from_line: as of :func:`planned`.
+        tell: hears of every part before it is sent.
 
     Raises:
-        Permanent: the name or a value is not what the vendor takes, or no part begins at ``from_line``; nothing was
-            sent.
+        Permanent: as :func:`planned`; nothing was sent.
     """
-    parts = list(base.checked().parts(part))
-    names = [list_name(name, each.number if len(parts) > 1 else None) for each in parts]
-    if from_line > 1 and from_line not in {each.first for each in parts}:
-        raise Permanent(f"from line {from_line}: no part of {part} records begins there")
-    left = [(each, name) for each, name in zip(parts, names, strict=True) if each.last >= from_line]
+    left = planned(base, name=name, part=part, from_line=from_line)
     progress = Uploaded(sum(each.rows for each, _ in left))
     for each, filename in left:
         progress.line = each.first

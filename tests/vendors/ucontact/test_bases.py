@@ -64,6 +64,12 @@ POWER<-;600123456;;;1;1001;;;
     assert first == "line 2, destination: found 3 characters; expected a number: 3 to 32 digits, + before them"
 
 
+@pytest.mark.parametrize(("priority", "right"), [("1", True), ("0009", True), ("0000", False), ("000091111111", False)])
+def test_a_priority_is_read_whole(priority: str, right: bool) -> None:
+    found = slips(f"POWER<-;600123456;;;{priority};", campaign="POWER<-")
+    assert found == ([] if right else [(1, "priority")])
+
+
 def test_a_header_with_an_unknown_or_a_repeated_column_is_a_slip() -> None:
     assert slips("destination;colour\n600123456;red\n", campaign="P<-") == [(1, "header")]
     assert slips("destination;phone\n600123456;1\n", campaign="P<-") == [(1, "header"), (2, "destination")]
