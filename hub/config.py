@@ -270,6 +270,7 @@ class FocalScopeSource(RecordedSource, AskedSource):
 
     vendor: Literal["focalscope"]
     epoch: str = ""
+    timezone: Zone = Field(default="UTC", description="by whose clock its people call: what is usual at this hour")
     dial_url: DialTemplate | None = None
     dial_method: Literal["GET", "POST"] = "GET"
     adapter: str = Field(default="trunkline", description="the URL adapter's name at FocalScope: {adapter}")

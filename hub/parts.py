@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+from zoneinfo import ZoneInfo
 
 from hub.calls import PROMISED, Timing
 from hub.clients import dialers_of, lines, make_dialing, pollings
@@ -94,7 +95,7 @@ def _poller(settings: Settings, store: GapStore, bus: Bus) -> Timed:
 
 def _watch(settings: Settings, store: GapStore, bus: Bus) -> Timed:
     calling = [
-        watch.Watched(name, source.vendor, settings.calls.longest)
+        watch.Watched(name, source.vendor, settings.calls.longest, ZoneInfo(getattr(source, "timezone", "UTC")))
         for name, source in settings.sources.items()
         if source.tokens
     ]

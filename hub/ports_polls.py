@@ -43,7 +43,10 @@ class RecordSource(Protocol):
 
 
 class Polls(Protocol):
-    """How far each stream of records has come. A stream is what one thing asks for: ``poll/focu5``."""
+    """How far each stream of records has come. A stream is what one thing asks for: ``poll/focu5``.
+
+    ``silent/line-900`` is none, and is there while that source is silent: up to its last call (``workers.watch``).
+    """
 
     async def watermark(self, stream: str) -> datetime | None:
         """Up to when everything that the stream asked for is durable on the bus; None where it never was."""

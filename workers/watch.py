@@ -2,7 +2,8 @@
 
 A role without a queue. For each source that calls back, one of all processes looks (a lease in the store). What is
 usual is what the weeks before brought; a source that falls silent, and one that is heard again, is an event, a log line
-and a metric. How many callbacks go missing in the calls that are heard of is measured from their life cycles.
+and a metric. Since when a source is silent stands in the store, so that whoever looks next tells of its return. How
+many callbacks go missing in the calls that are heard of is measured from their life cycles.
 """
 
 import asyncio
@@ -13,15 +14,17 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import nan
 from secrets import token_hex
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from hub import metrics
 from hub.errors import StoreUnavailable, TrunklineError
 from hub.events import Event, identity, timestamp, to_message
-from hub.gaps.volume import Volume, spans, volume
+from hub.gaps.volume import SPANS, Volume, spans, volume
 from hub.ports import Bus
 from hub.ports_gaps import GapStore
 from hub.retry import describe
@@ -39,11 +42,18 @@ class Watched:
         name: the source.
         vendor: whose it is.
         longest: seconds after which a call is sealed without its end: what is younger may still be told of.
+        zone: whose clock its people call by.
     """
 
     name: str
     vendor: str
     longest: float
+    zone: ZoneInfo
+
+    @property
+    def silence(self) -> str:
+        """The stream in whose place the store keeps when the last call before its silence began."""
+        return f"silent/{self.name}"
 
 
 class Watch:
@@ -74,7 +84,7 @@ class Watch:
         self.process = f"{socket.gethostname()}.{os.getpid()}.{token_hex(4)}"
         self._store, self._bus, self._watched, self._clock = store, bus, watched, clock
         self._every, self._weeks = every, weeks
-        self._silent: dict[str, datetime] = {}
+        self._shown: set[str] = set()
         self._stopping = asyncio.Event()
         self._troubles: dict[str, str] = {}
         self.started = False
@@ -103,10 +113,13 @@ class Watch:
     async def _look(self, watched: Watched) -> None:
         try:
             if await self._store.lead(f"{NAME}/{watched.name}", self.process, self._clock(), 2 * self._every):
+                self._shown.add(watched.name)
                 await self._volume(watched)
                 await self._cycle(watched)
             else:
-                self._forget(watched.name)
+                self._unshow(watched.name)
+            silent = await self._store.polls.watermark(watched.silence) is not None
+            metrics.source_silent.labels(watched.name).set(silent)  # by every process, whoever looks
             self._troubles.pop(watched.name, None)
         except TrunklineError as error:
             self._troubles[watched.name] = describe(error)
@@ -120,26 +133,25 @@ class Watch:
         now = self._clock()
         extent = await self._store.gaps.extent(watched.name)
         seen = []
-        for span, times in spans(now, self._weeks):
+        for span, times in spans(now, self._weeks, watched.zone):
             counts = await self._store.gaps.begun(watched.name, times)
             one = volume(span, counts, extent and extent[0], now)
             seen.append(one)
             if one.ratio is not None:
-                metrics.source_volume.labels(watched.name, f"{span.total_seconds() / 60:.0f}m").set(one.ratio)
+                metrics.source_volume.labels(watched.name, _minutes(span)).set(one.ratio)
         if extent is not None:
             await self._tell(watched, seen, extent[1], now)
-        metrics.source_silent.labels(watched.name).set(watched.name in self._silent)
 
     async def _tell(self, watched: Watched, seen: Sequence[Volume], last: datetime, now: datetime) -> None:
         """An event when it falls silent, and when it is heard again."""
         silent = next((one for one in seen if one.silent), None)
-        since = self._silent.get(watched.name)
+        since = await self._store.polls.watermark(watched.silence)
         if silent is not None and since is None:
             await self._publish(watched, "silent", last, now, silent)
-            self._silent[watched.name] = last
+            await self._store.polls.advance(watched.silence, last, now)
         elif since is not None and silent is None and any(one.lively for one in seen):
             await self._publish(watched, "heard", since, now, next(one for one in seen if one.lively))
-            del self._silent[watched.name]
+            await self._store.polls.forget(watched.silence)
 
     async def _publish(self, watched: Watched, verb: str, since: datetime, now: datetime, one: Volume) -> None:
         """Once for each silence, whoever looks: its event is named after the last call before it."""
@@ -169,6 +181,14 @@ class Watch:
         if promised := found.callbacks + found.missing:
             metrics.callback_loss.labels(watched.name, "cycle").set(found.missing / promised)
 
-    def _forget(self, name: str) -> None:
-        """Another process looks, and shows it."""
-        self._silent.pop(name, None)
+    def _unshow(self, name: str) -> None:
+        """Another process looks, and shows it: what was ours to show would stay for ever."""
+        if name in self._shown:
+            self._shown.remove(name)
+            metrics.callback_loss.labels(name, "cycle").set(nan)
+            for span in SPANS:
+                metrics.source_volume.labels(name, _minutes(span)).set(nan)
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{span.total_seconds() / 60:.0f}m"

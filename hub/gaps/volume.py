@@ -1,16 +1,18 @@
 """Whether a source says far less than is usual at this hour. Pure.
 
-What is usual is what the same hours of the weeks before brought; how far below it is too far to be chance, the tail of
+What is usual is what the same hours of the weeks before brought, by the clock on the source's wall: people call by it,
+also in the weeks after it was changed; how far below it is too far to be chance, the tail of
 the Poisson distribution says. Real traffic varies more than that, so a source counts as silent only where it also says
 less than a quarter of what is usual.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import exp
 from statistics import median
 from typing import Final
+from zoneinfo import ZoneInfo
 
 SPANS: Final = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=4))
 """The times that are looked at, each up to now: a busy source is missed soon, a quiet one late."""
@@ -54,9 +56,17 @@ class Volume:
         return bool(self.usual) and self.heard >= _ENOUGH * (self.usual or 0)
 
 
-def spans(now: datetime, weeks: int) -> list[tuple[timedelta, list[tuple[datetime, datetime]]]]:
-    """Each span with its time now, and in each of the weeks before, the nearest first."""
-    return [(span, [(now - span - week * WEEK, now - week * WEEK) for week in range(weeks + 1)]) for span in SPANS]
+def spans(now: datetime, weeks: int, zone: ZoneInfo) -> list[tuple[timedelta, list[tuple[datetime, datetime]]]]:
+    """Each span with its time now, and in each of the weeks before, the nearest first.
+
+    Args:
+        now: aware; the end of the span.
+        weeks: before.
+        zone: whose clock shows the same hour.
+    """
+    wall = now.astimezone(zone)
+    ends = [now, *((wall - week * WEEK).astimezone(UTC) for week in range(1, weeks + 1))]
+    return [(span, [(end - span, end) for end in ends]) for span in SPANS]
 
 
 def volume(span: timedelta, counts: Sequence[int], known_since: datetime | None, now: datetime) -> Volume:

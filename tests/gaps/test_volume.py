@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from math import exp, factorial
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, strategies as st
@@ -48,6 +49,14 @@ def test_a_holiday_among_the_weeks_does_not_change_what_is_usual() -> None:
 
 
 def test_spans_end_now_and_at_the_same_hour_of_each_week_before() -> None:
-    for span, times in spans(NOW, 4):
+    for span, times in spans(NOW, 4, ZoneInfo("UTC")):
         assert [until for _, until in times] == [NOW - week * WEEK for week in range(5)]
+        assert {until - since for since, until in times} == {span}
+
+
+@pytest.mark.parametrize("now", ["2026-10-26T09:15:00+01:00", "2027-03-29T09:15:00+02:00"])
+def test_the_same_hour_is_the_same_on_the_wall_in_the_weeks_after_the_clock_was_changed(now: str) -> None:
+    madrid = ZoneInfo("Europe/Madrid")
+    for span, times in spans(datetime.fromisoformat(now).astimezone(UTC), 4, madrid):
+        assert {until.astimezone(madrid).strftime("%a %H:%M") for _, until in times} == {"Mon 09:15"}
         assert {until - since for since, until in times} == {span}
