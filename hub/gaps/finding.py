@@ -20,6 +20,9 @@ from hub.ports_polls import Origin, Polled
 MARGIN: Final = timedelta(minutes=15)
 """Between the vendor's clock and ours, and from a leg's beginning to its first callback."""
 
+OF_LATE: Final = timedelta(hours=4)
+"""Before the youngest leg that was compared: what the shown loss is of, however the time was cut into windows."""
+
 _log = structlog.get_logger("gaps")
 
 
@@ -60,6 +63,7 @@ class Comparing:
         self.name = records.name
         self._records, self._gaps, self._clock = records, gaps, clock
         self._grace = timedelta(seconds=grace)
+        self._late: dict[frozenset[str], tuple[datetime, Loss]] = {}
 
     async def between(self, since: datetime, until: datetime, origin: Origin) -> Polled:
         """An event for each callback that legs of a time promise, that did not come, and that nothing stands in for.
@@ -72,8 +76,7 @@ class Comparing:
         due = [one for one in told if one.at <= ripe]
         heard = Heard(await self._heard(due, since, until))
         findings = [(one, heard.finding(one)) for one in due]
-        loss = sum((Loss(found.promised, found.lost) for _, found in findings), Loss())
-        self._show(loss, findings)
+        self._show(findings)
         events = tuple(one.stand_in(verb, found.call_id) for one, found in findings for verb in found.lacking)
         return Polled(events, tuple(unreadable))
 
@@ -86,10 +89,19 @@ class Comparing:
         elsewhere = {one.call_id for one in due if known.home(one) is None} - heard.keys()
         return heard | await self._gaps.heard_of(elsewhere)
 
-    def _show(self, loss: Loss, findings: Sequence[tuple[Told, Finding]]) -> None:
+    def _show(self, findings: Sequence[tuple[Told, Finding]]) -> None:
+        loss = self._loss(findings)
         if loss.promised:
             metrics.callback_loss.labels(self.name, "records").set(loss.ratio)
         calls = {found.call_id for _, found in findings if found.lacking}
         if calls:
             lacking = sum(len(found.lacking) for _, found in findings)
             _log.warning("gaps.found", source=self.name, calls=len(calls), callbacks=lacking, loss=round(loss.ratio, 5))
+
+    def _loss(self, findings: Sequence[tuple[Told, Finding]]) -> Loss:
+        """Of the legs of late: a cycle looks at its time window by window, and the last one may hold next to none."""
+        self._late |= {one.names: (one.at, Loss(found.promised, found.lost)) for one, found in findings}
+        youngest = max((at for at, _ in self._late.values()), default=None)
+        if youngest is not None:
+            self._late = {names: kept for names, kept in self._late.items() if kept[0] > youngest - OF_LATE}
+        return sum((loss for _, loss in self._late.values()), Loss())

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,23 @@ async def test_one_cycle_makes_whole_what_a_lossy_vendor_told_of(tmp_path: Path)
     assert measured is not None
     # The legs' promises are a sample of all callbacks: a tenth of a percent needs ten thousand calls.
     assert abs(measured - true) < at(quick=0.003, full=0.001)
+
+
+async def test_the_loss_is_of_all_legs_of_late_and_not_of_the_last_window_alone(tmp_path: Path) -> None:
+    told = day(tmp_path, count=60, apart=60)
+    end = NOON + timedelta(seconds=told[-1].step.at)
+    heard, begun = NOON + timedelta(minutes=40), [NOON, end - timedelta(minutes=10), end]
+    async with embedded(tmp_path) as store:
+        await keep(store, [one.event for one in told if one.event.time < heard], end)
+        records = comparing(store, tmp_path, end + timedelta(hours=1))
+        for _ in range(2):  # a second look at the same legs counts them no second time
+            for since, until in pairwise(begun):
+                await records.between(since, until, "poll")
+    measured = REGISTRY.get_sample_value("trunkline_callback_loss_ratio", {"source": "desk", "basis": "records"})
+    promised = [one.event for one in told if one.event.verb in PROMISED]
+    lost = sum(event.time >= heard for event in promised) / len(promised)
+    assert 0.2 < lost < 0.6
+    assert measured == pytest.approx(lost, abs=0.05)
 
 
 async def test_a_callback_that_comes_after_its_stand_in_changes_nothing(store: SqlStore, tmp_path: Path) -> None:
@@ -269,6 +287,14 @@ async def test_the_old_shape_of_the_archive_is_read_by_the_files_own_time(tmp_pa
     async with embedded(tmp_path) as store:
         found = await comparing(store, tmp_path, now).between(NOON, end, "poll")
     assert {event.subject for event in found.events} == {one.event.subject for one in told}
+
+
+async def test_a_file_that_is_taken_away_while_the_old_shape_is_listed_is_no_defect(tmp_path: Path) -> None:
+    (tmp_path / "monitor").mkdir()
+    (tmp_path / "monitor/bfa2dbc8-ab8a-34c8-f243-c2aad8c446ff.json").symlink_to(tmp_path / "gone")
+    async with embedded(tmp_path) as store:
+        found = await comparing(store, tmp_path, NOON).between(NOON, NOON + timedelta(hours=1), "poll")
+    assert found.events == ()
 
 
 def received(event: Event, moment: datetime) -> Event:

@@ -82,7 +82,10 @@ class FocalScopeRecords:
             if when and _date(*when.groups()) in days:
                 yield from sorted(folder.glob("*.json"))
         for path in sorted(root.glob("*.json")):
-            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            try:
+                written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            except FileNotFoundError:  # taken away since it was listed
+                continue
             if since <= written < until + _LONG:
                 yield path
 
