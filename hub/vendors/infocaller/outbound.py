@@ -13,8 +13,6 @@ from hashlib import md5
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
-import xmltodict
-
 from hub.calls.facts import same_number
 from hub.dialing.orders import Order
 from hub.errors import Doubtful, Refused, Unacceptable
@@ -101,7 +99,7 @@ class CallRequest:
             for variable in document["callData"]["CustVars"]["CustVar"]:
                 variable["VarValue"] = variable["VarValue"].translate(_ENTITIES)
             return urlencode({"apiCALLjson": json.dumps({"callRequest": document})}).encode()
-        text = xmltodict.unparse({"callRequest": {"@xmlns": _NAMESPACE, **document}}, full_document=False)
+        text = f"<callRequest xmlns='{_NAMESPACE}'>{_xml(document)}</callRequest>"
         return urlencode({"apiCALLxml": text.encode("ascii", "xmlcharrefreplace").decode()}).encode()
 
     def _document(self, order: Order) -> dict[str, Any]:
@@ -171,6 +169,14 @@ class Outbound:
         )
         answer = await self._lane.ask(request, before=before)
         return judged(answer), decode_text(answer.body)
+
+
+def _xml(value: Any) -> str:
+    """Elements by their names, a list's members one after the other; the five reserved characters as entities."""
+    if isinstance(value, dict):
+        members = [(name, one) for name, some in value.items() for one in (some if isinstance(some, list) else [some])]
+        return "".join(f"<{name}>{_xml(one)}</{name}>" for name, one in members)
+    return str(value).translate(_ENTITIES)
 
 
 def judged(answer: Answer) -> Said:

@@ -59,6 +59,12 @@ def test_the_xml_is_the_pages() -> None:
     }
 
 
+def test_the_xml_has_the_reserved_characters_as_entities() -> None:
+    [text] = parse_qs(CallRequest(lines=LINES).body(ORDER).decode())["apiCALLxml"]
+    assert "<VarValue>&lt;2&gt; &amp; &apos;&#241;&apos;</VarValue>" in text
+    assert text.startswith("<callRequest xmlns='http://tempuri.org/'><UserID><idinfocaller>123456789</idinfocaller>")
+
+
 def test_the_json_has_the_same_names_and_the_reserved_characters_as_entities() -> None:
     name, request = posted(form="json", agent_variable="AGENTE")
     assert name == "apiCALLjson"
