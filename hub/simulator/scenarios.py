@@ -49,6 +49,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "ucontact", "an interaction is over, and the agent says what it was", "unknown"
     ),
     "interaction-rung-in-vain": Scenario("ucontact", "two agents do not answer, then it is over", "no_answer"),
+    "interaction-in-a-shift": Scenario(
+        "ucontact", "an agent logs in, misses one, has a break, has a call and a chat, logs out", "unknown"
+    ),
 }
 """Every scenario by its name."""
 

@@ -35,7 +35,8 @@ class _Life:
     def tell(self, event: str, low: float, high: float, **said: Any) -> None:
         """The next event, between ``low`` and ``high`` seconds after the one before."""
         self.clock = round(self.clock + self.dice.seconds(low, high), 3)
-        body = {"event": event, "date": _date(self.start + timedelta(seconds=self.clock)), "guid": self.guid, **said}
+        known = {"event": event, "date": _date(self.start + timedelta(seconds=self.clock)), "guid": self.guid, **said}
+        body = {name: value for name, value in known.items() if value is not None}
         self.requests.append(
             Request(
                 at=self.clock,
@@ -73,10 +74,27 @@ def _rung_in_vain(life: _Life) -> None:
     life.tell("FinishInteraction", 1, 20, campaign=life.campaign, agent="")
 
 
+def _in_a_shift(life: _Life) -> None:
+    """Every webhook that the pages name, the agent's own and those of other channels, around one interaction."""
+    extension, name, _, login = life.dice.pick(people.AGENTS)
+    me = {"guid": None, "agent": login}
+    life.tell("AgentLog", 1, 5, **me, isLogin=True)
+    rung = {**me, "agentNumber": extension, "agentFullName": name}  # as its page prints it: without a guid
+    life.tell("AgentRingNoAnswer", 5, 30, **rung, callerIdNum=people.caller(life.dice), campaign=life.campaign)
+    life.tell("AgentBreak", 1, 20, **me, motive="Almuerzo", isBreak=True)
+    life.tell("AgentBreak", 60, 1800, **me, motive="Almuerzo", isBreak=False)
+    life.tell("AssignInteraction", 1, 60, agent=login, campaign=life.campaign)
+    life.tell("FinishInteraction", 20, 300, campaign=life.campaign, agent=login)
+    life.tell("Disposition", 2, 30, campaign=life.campaign, agent=login, disposition=life.dice.pick(_CATEGORIES))
+    life.tell("FinishInteraction", 5, 90, guid=life.dice.uuid(), campaign="Chat<-", agent=login, channel="webchat")
+    life.tell("AgentLog", 1, 60, **me, isLogin=False)
+
+
 LIVES: Final[dict[str, Callable[[_Life], None]]] = {
     "interaction-finished": _finished,
     "interaction-categorised": _categorised,
     "interaction-rung-in-vain": _rung_in_vain,
+    "interaction-in-a-shift": _in_a_shift,
 }
 """Each scenario as what happens in an interaction."""
 

@@ -6,16 +6,18 @@ from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from itertools import pairwise, permutations
+from json import loads
 
 import phonenumbers
 import pytest
 
-from hub.calls import Timing, fold
+from hub.calls import Timing, applies, fold
 from hub.errors import ConfigurationError
 from hub.simulator.call import Call
 from hub.simulator.dice import Dice
 from hub.simulator.people import caller, geographic, mobile
 from hub.simulator.scenarios import SCENARIOS, calls, select, stream
+from hub.vendors.ucontact.callbacks import EVENTS
 from tests.simulator.support import TARGET, decoded, made, told
 
 VERBS = {
@@ -36,6 +38,7 @@ VERBS = {
     "interaction-finished": ["ended"],
     "interaction-categorised": ["ended", "dispositioned"],
     "interaction-rung-in-vain": ["missed", "missed", "ended"],
+    "interaction-in-a-shift": ["ended", "dispositioned"],
 }
 EXPECTED = {
     "infocaller": frozenset({"started", "answered", "missed", "ended"}),
@@ -75,9 +78,10 @@ def test_a_call_is_the_same_whatever_is_played_beside_it() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_scenario_decodes_to_its_life_cycle(scenario: str) -> None:
     whole = SCENARIOS[scenario].vendor != "focalscope"
-    for call, events in told(made(scenario, count=60)):
+    for call, every in told(made(scenario, count=60)):
+        assert len({event.id for event in every}) == len(every)
+        events = [event for event in every if applies(event)]
         assert {event.subject for event in events} == {call.key}
-        assert len({event.id for event in events}) == len(events)
         verbs = [event.verb for event in events]
         assert (verbs if whole else [verb for verb in verbs if verb != "started"]) == VERBS[scenario]
 
@@ -85,7 +89,7 @@ def test_a_scenario_decodes_to_its_life_cycle(scenario: str) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_scenario_comes_to_its_disposition_without_a_gap_or_a_conflict(scenario: str) -> None:
     for call, events in told(made(scenario, count=40)):
-        folded = fold(events, EXPECTED[call.vendor], Timing())
+        folded = fold([event for event in events if applies(event)], EXPECTED[call.vendor], Timing())
         assert folded.record["disposition"] == SCENARIOS[scenario].disposition
         assert (folded.conflicts, folded.verdict, folded.missing) == (0, "complete", ())
 
@@ -93,7 +97,7 @@ def test_a_scenario_comes_to_its_disposition_without_a_gap_or_a_conflict(scenari
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_no_two_events_of_a_call_disagree_whatever_their_order(scenario: str) -> None:
     for call in made(scenario, count=4):
-        for order in permutations(call.requests):
+        for order in permutations(request for request in call.requests if applies(decoded(call, request))):
             events = [decoded(call, request, after=float(after)) for after, request in enumerate(order)]
             assert fold(events, EXPECTED[call.vendor], Timing()).conflicts == 0
 
@@ -102,6 +106,26 @@ def test_no_two_events_of_a_call_disagree_whatever_their_order(scenario: str) ->
 def test_requests_are_in_the_order_of_their_times(scenario: str) -> None:
     for call in made(scenario, count=40):
         assert all(0 < one.at < other.at for one, other in pairwise(call.requests))
+
+
+def test_a_shift_has_every_webhook_that_ucontacts_pages_name() -> None:
+    played = {
+        loads(request.body)["event"]
+        for call in made("interaction-in-a-shift", "interaction-categorised", count=40)
+        for request in call.requests
+    }
+    assert played == EVENTS.keys()
+    for _, events in told(made("interaction-in-a-shift", count=5)):
+        beside = [event.routing_key for event in events if not applies(event)]
+        assert beside == [
+            "agent.ucontact.login",
+            "call.ucontact.missed",
+            "agent.ucontact.break_started",
+            "agent.ucontact.break_ended",
+            "agent.ucontact.assigned",
+            "interaction.ucontact.ended",
+            "agent.ucontact.logout",
+        ]
 
 
 def test_a_hidden_caller_has_no_number() -> None:
