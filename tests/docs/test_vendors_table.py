@@ -19,12 +19,13 @@ from hub.vendors.infocaller import callbacks as infocaller
 from hub.vendors.infocaller.actions import _MEANINGS, NAMES
 from hub.vendors.infocaller.unknown import _FIELDS
 from hub.vendors.infocaller.variables import EVENT
-from hub.vendors.infocu5 import records
+from hub.vendors.infocu5 import leads, records
 from hub.vendors.infocu5.codes import BROKEN, EMPTY, REFUSALS, SUCCESS
 from hub.vendors.infocu5.operations import OPERATIONS
 from hub.vendors.ucontact import answers, bases, callbacks as ucontact, cti, paths, tasks
 from hub.vendors.ucontact.operations import OPERATIONS as UCONTACT
 from tests.docs.reading import ROOT, Table, blocks, code, document, headings, table, tables
+from tests.vendors.infocu5 import samples
 
 DOC: Final = document("vendors.md")
 STANDINGS: Final = ("verified", "documented", "assumed")
@@ -161,6 +162,17 @@ def test_every_code_and_every_field_of_infocu5_is_described() -> None:
     assert codes == {*EMPTY, *(("all", number) for number in (SUCCESS, BROKEN, *REFUSALS))}
     fields = {name for row in table(DOC, "field of a record") for name in code(row[0])}
     assert fields == records.FIELDS
+    told = {name for row in table(DOC, "field of a function") for name in code(row[0])}
+    asked = {one.name for operation in OPERATIONS.values() for one in operation.parameters}
+    assert asked - {"dialerID", "listID", "leads", "callTimeOffset", "listAutoPopulate"} <= told
+    sampled = re.findall(r'"(\w+)":', Path(samples.__file__).read_text(encoding="utf-8"))
+    assert {name for name in sampled if name.startswith(("agent", "campaign", "dialer", "response", "list"))} <= told
+    assert all(f"`{name}`" in DOC for name in leads.FIELDS)
+
+
+def test_no_function_goes_by_the_agents_browser() -> None:
+    assert not [name for name in UCONTACT if "phone" in name.lower() and name != "HangupPhone"]
+    assert not [path for path in paths.PATHS.values() if "proxy" in path.lower()]
 
 
 def test_every_function_of_ucontact_is_described_with_its_parameters_its_path_and_its_standing() -> None:
