@@ -166,16 +166,22 @@ class Books:
         await connection.execute(delete(presence).where(presence.c.process == process))
 
     async def lead(self, connection: AsyncConnection, name: str, holder: str, now: datetime, lease: float) -> bool:
-        """Takes a lease that is its own, free or over; one that ends further ahead than one can is over too."""
+        """Takes a lease that is its own, free or over; one that ends further ahead than one can is over too.
+
+        For no seconds it is given back, where it is its own: another's ends further ahead than that, and stays.
+        """
         until, beyond = now + timedelta(seconds=lease), now + timedelta(seconds=2 * lease)
         mine = {"name": name, "holder": holder, "until": until}
+        takeable = [leases.c.holder == holder, leases.c.until <= now]
+        if lease > 0:
+            takeable.append(leases.c.until > beyond)
         take = (
             self._insert(leases)
             .values(mine)
             .on_conflict_do_update(
                 index_elements=["name"],
                 set_={"holder": holder, "until": until},
-                where=or_(leases.c.holder == holder, leases.c.until <= now, leases.c.until > beyond),
+                where=or_(*takeable),
             )
         )
         return bool(await connection.scalar(take.returning(leases.c.holder)) == holder)

@@ -194,6 +194,14 @@ async def test_one_at_a_time_leads_until_its_lease_is_over(store: SqlStore) -> N
     assert await store.lead("audit", leader, NOON - timedelta(days=1), 10)  # the clock was set back
 
 
+async def test_who_gives_a_lease_back_takes_it_from_nobody_else(store: SqlStore) -> None:
+    assert await store.lead("poll", "leader", NOON, 10)
+    assert not await store.lead("poll", "standby", after(1), 0)
+    assert not await store.lead("poll", "third", after(2), 10)
+    assert await store.lead("poll", "leader", after(3), 0)
+    assert await store.lead("poll", "third", after(3), 10)
+
+
 async def test_failed_attempts_are_kept_with_their_reasons(store: SqlStore) -> None:
     event = ended(1)
     first = Attempt(WORKER, event.id, event.subject, 1, "retry", "a race", NOON, after(5))
