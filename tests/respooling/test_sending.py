@@ -14,7 +14,7 @@ from hub.respooling.blocked import Blocked
 from hub.respooling.planning import Facts, Judge, Respool, Verdict
 from hub.vendors.infocu5.respooling import Infocu5Dialer
 from hub.vendors.ucontact.respooling import UContactDialer
-from tests.respooling.support import NOON, planned, rule
+from tests.respooling.support import CONTACT, NOON, planned, rule
 from tests.respooling.test_ucontact import order
 from tests.vendors.infocu5.test_client import vendor as infocu5
 from tests.vendors.ucontact.instance import instance
@@ -27,11 +27,11 @@ class Asked:
     longest = 1.0
 
     def __init__(self) -> None:
-        self.left: list[float] = []
+        self.asked: list[tuple[str, float]] = []
 
-    async def respool(self, _: Order, before: float | None = None) -> str | None:
+    async def respool(self, order: Order, before: float | None = None) -> str | None:
         assert before is not None
-        self.left.append(before - monotonic())
+        self.asked.append((order.number, before - monotonic()))
         raise NotSent("its turn came too late")
 
 
@@ -82,8 +82,9 @@ async def test_a_dialer_is_asked_before_the_window_closes_or_not_at_all() -> Non
     sender.stop()
     await running
     assert isinstance(outcome, Postponed)
-    [left] = dialer.left
-    assert 20 < left <= 30
+    [(number, left)] = dialer.asked
+    assert number == CONTACT[3:]
+    assert 0 < left <= 30  # it is half a minute to eight
 
 
 @pytest.mark.parametrize("how", ["auto", "task", "schedule", "respool", "fresh", "list"])

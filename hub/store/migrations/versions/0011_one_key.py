@@ -1,5 +1,7 @@
 """An idempotency key stands for one dial, whichever source it names."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -54,7 +56,7 @@ def downgrade() -> None:
     op.create_index("dial_keys_until", "dial_keys", ["until"])
 
 
-def _types() -> tuple[sa.types.TypeEngine[str], sa.types.TypeEngine[object]]:
+def _types() -> tuple[Any, Any]:
     postgresql = op.get_bind().dialect.name == "postgresql"
     name = sa.Text(collation="C") if postgresql else sa.Text()
     return name, sa.DateTime(timezone=True) if postgresql else sa.BigInteger()
