@@ -115,7 +115,8 @@ class SqlRespools:
         query = self._chained(one.number, one.started_at).order_by(_c.respool_id).with_for_update()
         if not one.outbound:
             query = query.where(_c.dialer == one.source, _c.campaign == one.campaign)
-        return (await connection.execute(query)).all()
+        rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+        return rows
 
     def _chained(self, number: str, at: datetime) -> Select[Any]:
         joined = select(respools).join(respool_numbers, respool_numbers.c.respool_id == _c.respool_id)
@@ -190,7 +191,7 @@ class SqlRespools:
         operator's own word. What the rule says of the dialer may have been mended meanwhile.
         """
         linked = select(respools).join(respool_events, respool_events.c.respool_id == _c.respool_id)
-        undone = or_(_c.state == "refused", and_(_c.state == "unknown", one.again))
+        undone = _c.state.in_(("refused", "unknown") if one.again else ("refused",))
         query = linked.where(respool_events.c.event_id == one.message.id, _c.grave == "buried", undone)
         waiting = 0
         for row in (await connection.execute(query.order_by(_c.respool_id).with_for_update())).all():
