@@ -47,8 +47,9 @@ from hub.environment import PREFIX, SecretFiles, Variables, secret_files
 from hub.errors import ConfigurationError
 from hub.forwarding.mapping import Template as FieldTemplate
 from hub.forwarding.wanting import Where
+from hub.respooling.delays import span
 from hub.respooling.windows import Week
-from hub.respooling.words import Breadth, DialAs, How
+from hub.respooling.words import LEAD_FIELDS, LEAD_NUMBERS, Breadth, DialAs, How
 
 FILE: Final = "trunkline.toml"
 
@@ -594,6 +595,9 @@ DIALERS: Final[Mapping[str, tuple[How, ...]]] = {
 }
 """Vendors whose sources can respool, and by which ways."""
 
+TIMED: Final[Mapping[str, tuple[How, ...]]] = {"ucontact": ("auto", "task", "schedule", "fresh")}
+"""Those of these ways that take a time at which to dial. By any other the dialer dials when it is asked."""
+
 
 class Gaps(Part):
     """The calls that nobody reported."""
@@ -658,6 +662,16 @@ class Settings(BaseSettings):
             if rule.how not in ways:
                 raise disagreement(
                     f"{where}.how: found {rule.how!r}; expected one that {dialer.vendor} has: {', '.join(ways)}"
+                )
+            for field in rule.data if dialer.vendor == "infocu5" else ():
+                if field not in LEAD_FIELDS or field in LEAD_NUMBERS:
+                    expected = ", ".join(name for name in LEAD_FIELDS if name not in LEAD_NUMBERS)
+                    raise disagreement(f"{where}.data: found {field[:40]!r}; expected fields of a lead: {expected}")
+            timed = TIMED.get(dialer.vendor, ())
+            if span(rule.ahead) and rule.how not in timed:
+                raise disagreement(
+                    f"{where}.ahead: found {rule.ahead!r}; expected 0s: {dialer.vendor} is told no time by "
+                    f"{rule.how!r}, and would dial at once; by these it is: {', '.join(timed) or 'none'}"
                 )
             name = rule.name or str(place + 1)
             if name in names:

@@ -134,7 +134,7 @@ class Dials(Protocol):
             order: checked.
             vendor: of its source.
             callee: the destination as events have it.
-            key: honoured for ``KEY_HOURS``, for each source.
+            key: honoured for ``KEY_HOURS``, whichever source the order names.
             now: when.
             within: seconds after which it is not sent any more.
 

@@ -8,7 +8,7 @@ that the dialer is about to be asked, are one transaction under the contact's lo
 
 from __future__ import annotations  # what is named below brings the library of numbers along
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -34,7 +34,8 @@ class Taken:
     Attributes:
         message: the event as it came.
         call_id: of the call.
-        number: whom we called, E.164; None where we did not call, or nobody knows whom.
+        number: whom we called, E.164, or the other party where nobody said who called whom; None where we did not call,
+            or it is not known.
         source: that reported it.
         campaign: of the call.
         outcome: its disposition.
@@ -42,6 +43,8 @@ class Taken:
         ended_at: when it ended, likewise.
         planned: the first attempt of a chain that it would be the cause of.
         again: an operator wants its effect once more.
+        outbound: whether it is known that we called. Else it is the report of an attempt where the dialer itself tells
+            of it, in the attempt's campaign.
     """
 
     message: Message
@@ -54,6 +57,7 @@ class Taken:
     ended_at: datetime
     planned: Planned | None = None
     again: bool = False
+    outbound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,12 @@ class Respools(Protocol):
         """Writes down what sealed calls come to.
 
         A call that a respool brought about is its report, and no cause of its own: it settles an ``unknown`` one as
-        accepted, and the attempt that follows is planned. Any other is the cause of what it is planned for, unless an
-        attempt for one of its numbers and the same campaign waits, or is in hand, already: then it is refused.
+        accepted, and the attempt that follows is planned. Another call of the same attempt (the dialer tried again, or
+        an alternative) is neither. Any other is the cause of what it is planned for, unless an attempt for one of its
+        numbers and the same campaign waits, or is in hand, already: then it is refused.
 
-        Safe to repeat. What the dialer refused and lies among the dead letters begins anew; what is ``unknown`` there
+        Safe to repeat, also after the rules were changed: one call begins one chain. What the dialer refused and lies
+        among the dead letters begins anew, unless another attempt stands in its way by now; what is ``unknown`` there
         only where an operator wants it ``again``.
         """
         ...
@@ -156,7 +162,7 @@ class Respools(Protocol):
         Args:
             respool: a claimed one.
             judge: pure.
-            day: since when dials are today's.
+            day: since when dials are those of its day.
             now: aware.
             lease: seconds.
 
@@ -174,6 +180,12 @@ class Respools(Protocol):
 
     async def abandoned(self, now: datetime, limit: int) -> list[Respool]:
         """Those whose process never said what came of its intent: they are ``unknown`` from now on."""
+        ...
+
+    async def disowned(
+        self, dialers: Collection[str], due_before: datetime, now: datetime, limit: int
+    ) -> list[Respool]:
+        """Refuses what was due before then and waits for another dialer than these: no rule dials by it any more."""
         ...
 
     async def next_due(self, dialer: str) -> datetime | None:
@@ -201,7 +213,10 @@ class Respools(Protocol):
         ...
 
     async def chained(self, number: str, since: datetime) -> Respool | None:
-        """The attempt that a call to a number at that time is the report of; changes nothing."""
+        """The attempt that brought a call to a number at that time about; changes nothing.
+
+        One that is not reported yet comes first: then the call is its report.
+        """
         ...
 
     async def waiting(self, limit: int) -> list[Respool]:
@@ -264,8 +279,12 @@ class Dialer(Protocol):
         """Seconds that ``respool`` takes at the very most."""
         ...
 
-    async def respool(self, order: Order) -> str | None:
+    async def respool(self, order: Order, before: float | None = None) -> str | None:
         """Puts a contact into its work; returns its own id for that, where it gives one.
+
+        Args:
+            order: what is asked for.
+            before: of the monotonic clock: it is not asked after that (``NotSent``).
 
         Raises:
             NotSent, RateLimited, Expired: certainly nothing was done.

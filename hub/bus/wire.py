@@ -335,7 +335,7 @@ def received(delivered: DeliveredMessage) -> Received:
     properties = delivered.header.properties
     headers: Mapping[str, Any] = properties.headers or {}
     text = {key: value for key, value in headers.items() if isinstance(value, str) and not _is_note(key)}
-    if (name := _command(delivered)) and "ce-id" not in text:
+    if name := _command(delivered):  # whatever else its publisher calls it
         text["ce-id"] = name
     routing_key = headers.get(ROUTING_KEY) or _first_key(_last_death(headers)) or delivered.routing_key or ""
     return Received(Message(str(routing_key), text, delivered.body), headers, properties)

@@ -101,6 +101,7 @@ class Lane:
         total: float = 3600.0,
         read: float = 10.0,
         slowest: int = 512,
+        before: float | None = None,
     ) -> AsyncIterator[Streamed]:
         """Asks for something long. Holds one of the lane's places until the context ends.
 
@@ -114,12 +115,13 @@ class Lane:
             total: seconds for all of it.
             read: seconds without a byte.
             slowest: bytes a second, over the last 30 s of waiting for them; what is slower is given up.
+            before: of the monotonic clock: it is not sent after that.
 
         Raises:
             As ``ask``, on entering; ``Refused`` for redirects that are too many or lead from https to http.
         """
         patience = Patience(self._timeout, total, read, slowest, self._tempo.slow_window)
-        async with self._turn(request, self._timeout) as turn:
+        async with self._turn(request, self._timeout, before) as turn:
             streamed = await follow(self._wire, request, turn.url, redirects, patience)
             turn.answered(Answer(streamed.status, streamed.headers))
             try:

@@ -40,9 +40,9 @@ class Blocked:
             if not is_number(text):
                 raise ValueError(f"found {entry[:20]!r}; expected a telephone number")
             if text.startswith("+"):
-                exact.add(digits)
+                exact |= _international(digits)
             elif digits.startswith("00"):
-                exact.add(digits[2:])
+                exact |= _international(digits[2:])
                 loose.add(digits)
             else:
                 loose.add(digits)
@@ -77,6 +77,15 @@ class Blocked:
 def is_number(text: str) -> bool:
     """Whether a text looks like a telephone number, rather than like the name of a file."""
     return _NUMBER.fullmatch(text) is not None and len(_NOT_DIGITS.sub("", text)) >= _FEWEST
+
+
+def _international(digits: str) -> set[str]:
+    """A number with its country's prefix, also without the trunk prefix that some write between, +44 (0)20."""
+    try:
+        parsed = phonenumbers.parse(f"+{digits}")
+    except NumberParseException:
+        return {digits}
+    return {digits, f"{parsed.country_code}{phonenumbers.national_significant_number(parsed)}"}
 
 
 def _spellings(number: str, digits: str) -> set[str]:

@@ -52,6 +52,7 @@ CAPPED: Final = "the cap for the day is used up"
 CLOSED: Final = "the window is closed"
 EARLY: Final = "its delay is not over"
 _HOLD: Final = timedelta(seconds=60)
+_ASKED_WITHIN: Final = timedelta(hours=1)  # longer than any dialer is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Facts:
 
     Attributes:
         reached: id of a call that was answered since the cause; None where there is none.
-        today: dials of the contact since the day began.
+        today: dials of the contact on the day that is asked for, as they were asked of the dialers, and later.
         total: ever.
     """
 
@@ -145,10 +146,12 @@ class Send:
     Attributes:
         numbers: that may be dialled, the first one first.
         at: when the dialer is to dial.
+        until: when the window closes: the dialer is not asked after that; None: whenever.
     """
 
     numbers: tuple[str, ...]
     at: datetime
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +282,12 @@ class Desk:
         return tuple(sorted({zone for number in numbers for zone in zones(number, breadth)}))
 
     def day(self, planned: Planned, now: datetime) -> datetime:
-        """From when on dials count as today's."""
+        """From when on dials count as those of the day on which it would be dialled."""
         places = self.zones(self.callable(planned))
-        return day_began(now, places) if places else now - timedelta(days=1)
+        if self.rule is None or not places:
+            return now - timedelta(days=1)
+        opens = self.rule.window.next_open(max(now, planned.due_at), places, planned.due_at + self.rule.within)
+        return day_began(opens or now, places)
 
     def judge(self, planned: Planned, facts: Facts, now: datetime) -> Verdict:  # noqa: PLR0911  a table
         """What becomes of an attempt whose time has come."""
@@ -312,14 +318,14 @@ class Desk:
         if at > last:
             return Refuse(TOO_LATE)
         places = self.zones(numbers)
-        full = facts.today >= rule.daily_cap
-        if full:
-            at = max(at, day_ends(now, places))
         opens = rule.window.next_open(at, places, last)
+        full = facts.today >= rule.daily_cap
+        if full and opens is not None:
+            opens = rule.window.next_open(day_ends(opens, places), places, last)
         if opens is None:
             return Refuse(NO_WINDOW)
         if opens - rule.ahead <= now and not full:
-            return Send(numbers, opens)
+            return Send(numbers, opens, rule.window.open_until(opens, places, _ASKED_WITHIN))
         why = CAPPED if full else CLOSED if opens > at else EARLY
         return Wait(max(opens - rule.ahead, day_ends(now, places)) if full else opens - rule.ahead, why)
 

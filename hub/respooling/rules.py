@@ -121,6 +121,18 @@ def contact_of(record: Record) -> str | None:
     return number if isinstance(number, str) and number else None
 
 
+def called(record: Record) -> str | None:
+    """Whom we called, or may have called, E.164: not every vendor says who called whom.
+
+    Of those that do not, only a call of which it is known how it went says anything of an attempt.
+    """
+    if record.get("direction") == "outbound":
+        return contact_of(record)
+    if record.get("direction") == "inbound" or record.get("disposition") in {None, "unknown"}:
+        return None
+    return next(iter(_parties(record)), None)
+
+
 def unusable(record: Record) -> str:
     """Why a call has no contact."""
     party = outer_party(record)
@@ -147,10 +159,22 @@ def numbers_of(record: Record, rule: Rule, country: str) -> tuple[str, ...]:
 
 
 def reached(record: Record, numbers: Sequence[str]) -> bool:
-    """Whether a call shows that one of these numbers was spoken with, or is at this moment."""
-    if contact_of(record) not in numbers:
+    """Whether a call shows that one of these numbers was spoken with, or is at this moment.
+
+    Where nobody said who called whom, either party may be the contact.
+    """
+    if record.get("disposition") != "answered":
         return False
-    return record.get("disposition") == "answered"
+    directed = record.get("direction") in {"inbound", "outbound"}
+    parties = [contact_of(record)] if directed else _parties(record)
+    return not set(numbers).isdisjoint(parties)
+
+
+def _parties(record: Record) -> list[str]:
+    """The numbers of both ends in E.164, as far as they are known."""
+    parties = (record.get(name) for name in ("callee", "caller"))
+    found = (party.get("e164") for party in parties if isinstance(party, Mapping))
+    return [number for number in found if isinstance(number, str) and number]
 
 
 def _shown(value: Any) -> str:

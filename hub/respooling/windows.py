@@ -97,6 +97,21 @@ class Window:
             at = latest
         return None
 
+    def open_until(self, at: datetime, zones: Collection[str], most: timedelta) -> datetime:
+        """Until when it stays open in every zone, from an instant at which it is; at most so much later."""
+        last = at + most
+        for zone in zones:
+            end = at
+            while end < last and (closes := self._closes(end, zone)) is not None:
+                end = closes
+            last = min(last, end)
+        return last
+
+    def _closes(self, at: datetime, zone: str) -> datetime | None:
+        """The end of the stretch that an instant is in; None where it is in none."""
+        days = (at.astimezone(UTC).date() + timedelta(days=step) for step in (-1, 0, 1))
+        return next((end for day in days for start, end in self._open(zone, day) if start <= at < end), None)
+
     def _first(self, since: datetime, zone: str, until: datetime) -> datetime | None:
         """The first instant from ``since`` on at which it is open in one zone."""
         day, last = since.date() - timedelta(days=1), until.date() + timedelta(days=1)

@@ -37,7 +37,6 @@ dials: Final = Table(
 dial_keys: Final = Table(
     "dial_keys",
     metadata,
-    Column("source", Name, primary_key=True),
     Column("idempotency_key", Name, primary_key=True),
     Column("dial_id", Name, nullable=False),
     Column("digest", Text, nullable=False),

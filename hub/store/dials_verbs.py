@@ -79,13 +79,10 @@ class SqlDials:
     ) -> Dial | None:
         """The dial that the key stands for; None where it stands for ours from now on. Raises KeyReused."""
         mine = {"dial_id": dial_id, "digest": order.digest(), "until": now + timedelta(hours=KEY_HOURS)}
-        made = self._insert(dial_keys).values(source=order.source, idempotency_key=key, **mine)
-        over = made.on_conflict_do_update(
-            index_elements=["source", "idempotency_key"], set_=mine, where=dial_keys.c.until <= now
-        )
+        made = self._insert(dial_keys).values(idempotency_key=key, **mine)
+        over = made.on_conflict_do_update(index_elements=["idempotency_key"], set_=mine, where=dial_keys.c.until <= now)
         await connection.execute(over)
-        place = (dial_keys.c.source == order.source) & (dial_keys.c.idempotency_key == key)
-        kept = (await connection.execute(select(dial_keys).where(place))).one()
+        kept = (await connection.execute(select(dial_keys).where(dial_keys.c.idempotency_key == key))).one()
         if kept.dial_id == dial_id:
             return None
         if kept.digest != mine["digest"]:

@@ -29,6 +29,16 @@ def respool_id(planned: Planned) -> str:
     return identity("respool", planned.contact, planned.campaign, planned.cause, str(planned.attempt))
 
 
+def changeable(planned: Planned) -> dict[str, Any]:
+    """What an attempt that begins anew takes from its rule as it is now."""
+    return {
+        "rule": planned.rule,
+        "dialer": planned.dialer,
+        "vendor": planned.vendor,
+        "details": orjson.dumps(planned.details).decode(),
+    }
+
+
 def row_of(planned: Planned) -> dict[str, Any]:
     """A new row."""
     return {
@@ -38,12 +48,9 @@ def row_of(planned: Planned) -> dict[str, Any]:
         "campaign": planned.campaign,
         "cause": planned.cause,
         "attempt": planned.attempt,
-        "rule": planned.rule,
-        "dialer": planned.dialer,
-        "vendor": planned.vendor,
+        **changeable(planned),
         "number": planned.numbers[0],
         "numbers": orjson.dumps(planned.numbers).decode(),
-        "details": orjson.dumps(planned.details).decode(),
         "round": 1,
         "since": planned.since,
         "due_at": planned.due_at,

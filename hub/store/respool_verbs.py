@@ -4,7 +4,7 @@ Whoever plans or decides for a contact holds the locks of its numbers, in their 
 about the same contact follow one another, whichever process, dialer or rule they come from. SQLite has one writer.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,6 +31,7 @@ from hub.ports_respool import (
 from hub.respooling.planning import (
     ALREADY,
     DIALER,
+    NO_RULE,
     REACHED,
     UNFIT,
     Facts,
@@ -46,7 +47,7 @@ from hub.respooling.planning import (
 from hub.respooling.rules import reached
 from hub.store.batches import batch, insert_new
 from hub.store.recordings_rows import message_text, text_message
-from hub.store.respool_rows import FRESH, respool_id, respool_of, row_of, told
+from hub.store.respool_rows import FRESH, changeable, respool_id, respool_of, row_of, told
 from hub.store.respool_tables import respool_events, respool_numbers, respool_tally, respools
 from hub.store.rows import outbox_row, searchable
 from hub.store.tables import call_numbers, calls, inbox, outbox
@@ -89,40 +90,33 @@ class SqlRespools:
         self, connection: AsyncConnection, distinct: Mapping[str, Taken], follow: Follow, now: datetime
     ) -> Took:
         numbers = {number for one in distinct.values() for number in _numbers(one)}
-        await self._alone_with(connection, numbers)
+        await self._alone_with(connection, numbers | await self._beside(connection, distinct.values()))
         rows = [{"worker": WORKER, "event_id": name, "done_at": now} for name in sorted(distinct)]
         new = set(await connection.scalars(self._note, self._noted.bind(rows)))
         planned = told_of = 0
         for name, one in sorted(distinct.items(), key=lambda item: (item[1].ended_at, item[0])):
             if name not in new and not one.again:
                 continue
-            row = await self._told_of(connection, one)
+            ours = await self._brought_about(connection, one)
+            row = _reported_by(ours, one)
             if row is not None:
                 told_of += 1
                 planned += await self._reported(connection, row, one, follow, now)
-            elif one.planned is not None:
+            elif one.planned is not None and not ours:
                 planned += await self._plan(connection, one.planned, one, now)
+            planned += await self._begun_anew(connection, one, now)
         await self._count(connection, len(new))  # last: everybody counts in one row
         return Took(len(new), planned, told_of)
 
-    async def _told_of(self, connection: AsyncConnection, one: Taken) -> Row[Any] | None:
-        """The attempt that a call is the report of."""
+    async def _brought_about(self, connection: AsyncConnection, one: Taken) -> Sequence[Row[Any]]:
+        """The attempts that may have brought a call about; a dialer may make several calls of one."""
         if one.number is None:
-            return None
-        mine = self._chained(one.number, one.started_at).where(or_(_c.report.is_(None), _c.report == one.call_id))
-        rows = (await connection.execute(mine.with_for_update())).all()
-        # Repeated, it is the same one's; else the dialer's own word counts before that of another source.
-        order = sorted(
-            rows,
-            key=lambda row: (
-                row.report != one.call_id,
-                row.dialer != one.source,
-                row.campaign != one.campaign,
-                row.intent_at,
-                row.respool_id,
-            ),
-        )
-        return order[0] if order else None
+            return []
+        query = self._chained(one.number, one.started_at).order_by(_c.respool_id).with_for_update()
+        if not one.outbound:
+            query = query.where(_c.dialer == one.source, _c.campaign == one.campaign)
+        rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+        return rows
 
     def _chained(self, number: str, at: datetime) -> Select[Any]:
         joined = select(respools).join(respool_numbers, respool_numbers.c.respool_id == _c.respool_id)
@@ -143,7 +137,8 @@ class SqlRespools:
         after = await self._after(connection, row)
         if planned is not None:
             if after is not None and after.state == "waiting" and after.intent_at is None:
-                await self._write(connection, after, due_at=planned.due_at, next_at=planned.next_at)
+                # Whoever has it in hand knows another time: it is looked at anew.
+                await self._write(connection, after, due_at=planned.due_at, next_at=planned.next_at, **_FREE)
             return await self._plan(connection, planned, one, now)
         if after is not None and after.state == "waiting":
             await self._refuse(connection, after, REACHED if one.outcome == "answered" else UNFIT, now)
@@ -162,8 +157,8 @@ class SqlRespools:
         if one is not None:
             event = {"event_id": one.message.id, "respool_id": name, "message": message_text(one.message)}
             await connection.execute(self._insert(respool_events).values(event).on_conflict_do_nothing())
-        if before is not None:
-            return await self._revived(connection, before, now, again=one is not None and one.again)
+        if before is not None or (one is not None and await self._elsewhere(connection, planned, one)):
+            return 0
         other = await self._open_row(connection, planned)
         await connection.execute(insert(respools).values(row_of(planned)))
         for number in planned.numbers:
@@ -176,16 +171,43 @@ class SqlRespools:
             await self._refuse(connection, row, reason, now)
         return 0
 
-    async def _revived(self, connection: AsyncConnection, row: Row[Any], now: datetime, *, again: bool) -> int:
-        """Out of the dead letters, what certainly was not done begins anew.
+    async def _elsewhere(self, connection: AsyncConnection, planned: Planned, one: Taken) -> bool:
+        """Whether a call has begun another chain already: by rules that were others then. One outcome is one chain.
+
+        What was certainly not done is in nobody's way, and what may have been gives way to an operator's own word.
+        """
+        others = select(respools).where(
+            _c.cause == planned.cause,
+            ~and_(_c.contact == planned.contact, _c.campaign == planned.campaign),
+            _c.state != "refused",
+        )
+        rows = (await connection.execute(others)).all()
+        return any(row.state != "unknown" or not one.again for row in rows)
+
+    async def _begun_anew(self, connection: AsyncConnection, one: Taken, now: datetime) -> int:
+        """Takes what a call led to out of the dead letters, where it certainly was not done; how many wait now.
 
         A repetition of its event looks the same as one that an operator puts back. So what may have been done wants the
-        operator's own word.
+        operator's own word. What the rule says of the dialer may have been mended meanwhile.
         """
-        if row.grave != "buried" or not (row.state == "refused" or (row.state == "unknown" and again)):
-            return 0
-        await self._write(connection, row, **FRESH | {"round": row.round + 1, "next_at": now, "due_at": now})
-        return 1
+        linked = select(respools).join(respool_events, respool_events.c.respool_id == _c.respool_id)
+        undone = _c.state.in_(("refused", "unknown") if one.again else ("refused",))
+        query = linked.where(respool_events.c.event_id == one.message.id, _c.grave == "buried", undone)
+        waiting = 0
+        for row in (await connection.execute(query.order_by(_c.respool_id).with_for_update())).all():
+            anew = FRESH | {"round": row.round + 1, "next_at": now, "due_at": now}
+            if one.planned is not None and one.planned.cause == row.cause:
+                if (one.planned.contact, one.planned.campaign) != (row.contact, row.campaign):
+                    continue  # its rules want another chain of it by now, and one outcome is one chain
+                anew |= changeable(one.planned)
+            await self._write(connection, row, **anew)
+            fresh = await self._locked(connection, row.respool_id)
+            assert fresh is not None  # noqa: S101  we hold it
+            if await self._open_row(connection, respool_of(fresh).planned) is None:
+                waiting += 1
+            else:
+                await self._refuse(connection, fresh, ALREADY, now)
+        return waiting
 
     async def _open_row(self, connection: AsyncConnection, planned: Planned) -> Row[Any] | None:
         joined = select(respools).join(respool_numbers, respool_numbers.c.respool_id == _c.respool_id)
@@ -295,6 +317,24 @@ class SqlRespools:
             return
         await self._write(connection, row, state="unknown", reason=reason, settled_at=now, next_at=None)
 
+    async def disowned(
+        self, dialers: Collection[str], due_before: datetime, now: datetime, limit: int
+    ) -> list[Respool]:
+        """Refuses what no rule's dialer takes any more."""
+        free = or_(_c.claimed_until.is_(None), _c.claimed_until <= now)
+        query = select(respools).where(_c.state == "waiting", _c.next_at <= due_before, free)
+        query = query.where(_c.dialer.not_in(sorted(dialers))).order_by(_c.respool_id).limit(limit)
+
+        async def work(connection: AsyncConnection) -> list[Respool]:
+            rows = (await connection.execute(query.with_for_update(skip_locked=True))).all()
+            for row in rows:
+                await self._refuse(connection, row, NO_RULE, now)
+            return [respool_of(row) for row in rows]
+
+        if not await self._transactions.read(lambda connection: connection.scalar(select(query.exists()))):
+            return []
+        return await self._transactions.write(work)
+
     async def next_due(self, dialer: str) -> datetime | None:
         """When the next one of a dialer can be claimed."""
         waiting = select(func.min(func.coalesce(_c.claimed_until, _c.next_at)))
@@ -341,7 +381,8 @@ class SqlRespools:
 
     async def _facts(self, connection: AsyncConnection, planned: Planned, day: datetime) -> Facts:
         ours = or_(_c.contact == planned.contact, _c.number.in_(planned.numbers))
-        dialled = select(func.count(), func.count().filter(_c.intent_at >= day)).where(ours, _c.intent_at.is_not(None))
+        dial_at = func.coalesce(_c.at, _c.intent_at)  # what is handed over ahead of its time counts on its own day
+        dialled = select(func.count(), func.count().filter(dial_at >= day)).where(ours, _c.intent_at.is_not(None))
         total, today = (await connection.execute(dialled)).one()
         return Facts(await self._reached(connection, planned), int(today), int(total))
 
@@ -375,9 +416,9 @@ class SqlRespools:
         return await self._transactions.read(work)
 
     async def chained(self, number: str, since: datetime) -> Respool | None:
-        """The attempt that a call to a number is the report of."""
-        found = await self._all(self._chained(number, since).where(_c.report.is_(None)))
-        return found[0] if found else None
+        """The attempt that a call to a number was brought about by."""
+        found = await self._all(self._chained(number, since))
+        return next((one for one in found if one.report is None), found[-1] if found else None)
 
     async def waiting(self, limit: int) -> list[Respool]:
         """Those that are not settled."""
@@ -456,6 +497,15 @@ class SqlRespools:
             counted = {"taken": respool_tally.c.taken + add.excluded.taken}
             await connection.execute(add.on_conflict_do_update(index_elements=["id"], set_=counted))
 
+    async def _beside(self, connection: AsyncConnection, taken: Iterable[Taken]) -> set[str]:
+        """The other numbers of the contacts whom dialers have called: a report plans for all of them."""
+        called = {one.number for one in taken if one.number}
+        if not called or self._dialect != "postgresql":
+            return set()
+        mine = select(respool_numbers.c.respool_id).where(respool_numbers.c.number.in_(called))
+        theirs = select(respool_numbers.c.number).where(respool_numbers.c.respool_id.in_(mine)).distinct()
+        return set(await connection.scalars(theirs))
+
     async def _alone_with(self, connection: AsyncConnection, numbers: Collection[str]) -> None:
         """From here to the end of the transaction nobody else plans or decides for these numbers."""
         if self._dialect == "postgresql":
@@ -464,6 +514,24 @@ class SqlRespools:
 
 
 _FREE: Final = {"claim": None, "claimed_until": None}
+
+
+def _reported_by(rows: Sequence[Row[Any]], one: Taken) -> Row[Any] | None:
+    """The attempt that a call is the report of: the first call that an attempt brought about is, and stays it.
+
+    Repeated, it is the same one's; else the dialer's own word counts before that of another source.
+    """
+    return min(
+        (row for row in rows if row.report in {None, one.call_id}),
+        key=lambda row: (
+            row.report != one.call_id,
+            row.dialer != one.source,
+            row.campaign != one.campaign,
+            row.intent_at,
+            row.respool_id,
+        ),
+        default=None,
+    )
 
 
 def _numbers(one: Taken) -> set[str]:

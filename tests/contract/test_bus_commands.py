@@ -92,7 +92,7 @@ async def test_a_strangers_command_is_named_by_its_message_id(amqp_url: str) -> 
         async with connection:
             channel = await connection.channel()
             exchange = await channel.get_exchange(COMMANDS)
-            stranger = aio_pika.Message(b"{}", message_id="order-78", headers={"x-app": "crm"})
+            stranger = aio_pika.Message(b"{}", message_id="order-78", headers={"x-app": "crm", "ce-id": "its-own"})
             await exchange.publish(stranger, "dial.infocaller")
         subscription = bus.subscribe(DIAL.name, 10)
         (delivery,) = await receive(subscription, 1)

@@ -348,6 +348,44 @@ async def test_the_dialers_call_is_the_report_of_its_attempt_and_no_cause_of_its
     assert [found.planned.attempt for found in await store.respools.of_call(one.call_id)] == [1]
 
 
+async def test_whatever_else_the_dialer_dials_for_an_attempt_is_no_cause_of_its_own(store: SqlStore) -> None:
+    """A dialer tries a number again, and then the alternative: else each last attempt would begin a chain anew."""
+    await store.respools.take([cause("a", CONTACT, MOBILE)], follow, NOON)
+    await store.respools.conclude(await sent(store), Accepted(None), NOON)
+    await store.respools.take([report(outcome="failed", call="r1")], follow, NOON)  # with which its chain ends
+    for n, number in enumerate((CONTACT, MOBILE)):
+        at = NOON + timedelta(minutes=5 + n)
+        more = replace(report(number, at, call=f"more{n}"), planned=planned(f"more{n}", number))
+        came = await store.respools.take([more], follow, NOON)
+        assert (came.planned, came.reported) == (0, 0)
+    assert await store.respools.waiting(10) == []
+    late = replace(report(at=NOON + timedelta(days=4), call="z"), planned=planned("z"))
+    assert (await store.respools.take([late], follow, NOON)).planned == 1
+
+
+async def test_a_call_of_no_known_direction_is_a_report_where_the_dialer_itself_tells_of_it(store: SqlStore) -> None:
+    await store.respools.take([cause()], follow, NOON)
+    await store.respools.conclude(await sent(store), Accepted(None), NOON)
+    undirected = replace(report(), outbound=False, campaign="1111", again=True)
+    for other in (replace(undirected, source="line-900"), replace(undirected, campaign="inbound")):
+        assert (await store.respools.take([other], follow, NOON)).reported == 0
+    assert (await store.respools.take([undirected], follow, NOON)).reported == 1
+
+
+async def test_a_report_that_moves_the_next_attempt_takes_it_out_of_the_hand_that_knows_another_time(
+    store: SqlStore,
+) -> None:
+    await store.respools.take([cause()], follow, NOON)
+    respool = await sent(store)
+    await store.respools.conclude(respool, Accepted(None, following(respool.planned, RULE, NOON)), NOON)
+    due = NOON + RULE.delays[1]
+    [early] = await store.respools.claim("focu5", "me", due, 1, LEASE)
+    late = report(at=due - timedelta(minutes=1))
+    await store.respools.take([late], follow, due)
+    assert await store.respools.decide(early, always(Send((CONTACT,), due)), NOON, due, LEASE) is None
+    assert await store.respools.next_due("focu5") == late.ended_at + RULE.delays[1]
+
+
 async def test_a_call_before_the_attempt_or_long_after_it_is_no_report_of_it(store: SqlStore) -> None:
     await store.respools.take([cause()], follow, NOON)
     await store.respools.conclude(await sent(store), Accepted(None), NOON)
@@ -390,6 +428,94 @@ async def test_an_attempt_that_did_not_wait_for_a_report_is_moved_or_refused_by_
             assert second.planned.due_at == one.ended_at + by.delays[1]
         else:
             assert second.reason == "reached"
+
+
+async def test_what_is_handed_over_ahead_counts_on_its_own_day(store: SqlStore) -> None:
+    await store.respools.take([cause()], follow, NOON)
+    [respool] = await store.respools.claim("focu5", "me", NOON, 1, LEASE)
+    tomorrow = NOON + timedelta(hours=21)
+    await store.respools.decide(respool, always(Send((CONTACT,), tomorrow)), NOON, NOON, LEASE)
+    midnight = NOON + timedelta(hours=11)
+    assert await store.respools.facts(planned(), midnight) == Facts(None, 1, 1)
+
+
+async def test_what_waits_for_a_dialer_that_no_rule_names_any_more_is_refused_and_stands_in_nobodys_way(
+    store: SqlStore,
+) -> None:
+    await store.respools.take([cause("a"), cause("b", MOBILE, dialer="cloud")], follow, NOON)
+    later = NOON + timedelta(minutes=10)
+    assert await store.respools.disowned(["cloud"], NOON - timedelta(seconds=1), later, 9) == []
+    assert [one.planned.contact for one in await store.respools.disowned(["cloud"], NOON, later, 9)] == [CONTACT]
+    assert await store.respools.disowned(["cloud"], NOON, later, 9) == []
+    assert await told(store) == [("refused", 1, "rule_gone")]
+    assert await store.respools.open_for(planned("z")) is None
+    assert len(await store.respools.disowned([], NOON, later, 9)) == 1
+
+
+async def test_what_is_in_somebodys_hand_is_not_taken_from_it_as_nobodys(store: SqlStore) -> None:
+    await store.respools.take([cause()], follow, NOON)
+    await store.respools.claim("focu5", "me", NOON, 1, LEASE)
+    assert await store.respools.disowned([], NOON, NOON, 9) == []
+
+
+# --- out of the dead letters -----------------------------------------------------------------------------------------
+
+
+async def buried(store: SqlStore, now: datetime = NOON) -> None:
+    """What the dialer refuses, among the dead letters."""
+    await store.respools.conclude(await sent(store, now), GivenUp("code 100"), now)
+    for dying in await store.respools.dying(now, 9):
+        await store.respools.buried(dying)
+
+
+async def test_a_second_attempt_that_the_dialer_refused_begins_anew_too_though_nobody_reported_the_first(
+    store: SqlStore,
+) -> None:
+    await store.respools.take([cause()], follow, NOON)
+    respool = await sent(store)
+    await store.respools.conclude(respool, Accepted(None, following(respool.planned, RULE, NOON)), NOON)
+    due = NOON + RULE.delays[1]
+    await buried(store, due)
+    assert [found[:2] for found in await state(store)] == [(1, "accepted"), (2, "refused")]
+    assert (await store.respools.take([cause()], follow, due)).planned == 1
+    assert [found[:2] for found in await state(store)] == [(1, "accepted"), (2, "waiting")]
+
+
+async def test_what_begins_anew_gives_way_to_another_that_waits_by_now(store: SqlStore) -> None:
+    await store.respools.take([cause("a")], follow, NOON)
+    await buried(store)
+    assert (await store.respools.take([cause("b")], follow, NOON)).planned == 1
+    assert (await store.respools.take([cause("a")], follow, NOON)).planned == 0
+    assert await state(store) == [(1, "refused", "already_planned")]
+    assert [verb[::2] for verb in await told(store)] == [("refused", "dialer"), ("refused", "already_planned")]
+
+
+async def test_what_begins_anew_is_sent_by_the_rule_as_it_is_now(store: SqlStore) -> None:
+    await store.respools.take([cause()], follow, NOON)
+    await buried(store)
+    mended = cause(dialer="cloud", vendor="ucontact", details={"call_id": "a", "data": {"order": "9"}})
+    assert (await store.respools.take([mended], follow, NOON)).planned == 1
+    [one] = await store.respools.claim("cloud", "me", NOON, 9, LEASE)
+    assert one.planned.details["data"] == {"order": "9"}
+
+
+async def test_a_call_begins_one_chain_though_its_rules_were_changed(store: SqlStore) -> None:
+    """What may have been dialled for a campaign is not dialled for another because its event came again."""
+    moved = cause("a", campaign="2222")
+    await store.respools.take([cause("a")], follow, NOON)
+    await store.respools.conclude(await sent(store), Unknown("no answer"), NOON)
+    for dying in await store.respools.dying(NOON, 9):
+        await store.respools.buried(dying)
+    assert (await store.respools.take([moved], follow, NOON)).planned == 0
+    assert await store.respools.waiting(9) == []
+    assert (await store.respools.take([replace(moved, again=True)], follow, NOON)).planned == 1
+
+
+async def test_a_call_whose_respool_was_refused_may_begin_another_chain_and_then_that_alone(store: SqlStore) -> None:
+    await store.respools.take([cause("a")], follow, NOON)
+    await buried(store)
+    assert (await store.respools.take([cause("a", campaign="2222")], follow, NOON)).planned == 1
+    assert [one.planned.campaign for one in await store.respools.waiting(9)] == ["2222"]
 
 
 async def test_the_standings_count_what_is_not_settled(store: SqlStore) -> None:

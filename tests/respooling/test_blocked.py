@@ -14,8 +14,12 @@ from hub.respooling.numbers import dialled, e164, listed, zones
 NUMBERS = ["+34911888920", "+34600123456", "+442071234567", "+12125551234", "+390612345678", "+541123456789"]
 
 
+def _printed(number: str, form: int) -> str:
+    return phonenumbers.format_number(phonenumbers.parse(number), form)
+
+
 def _national(number: str) -> str:
-    return phonenumbers.format_number(phonenumbers.parse(number), PhoneNumberFormat.NATIONAL)
+    return _printed(number, PhoneNumberFormat.NATIONAL)
 
 
 def _digits(number: str) -> str:
@@ -29,6 +33,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "national, as it is printed": _national,
     "national, digits alone": lambda number: re.sub(r"\D", "", _national(number)),
     "with dots": ".".join,
+    "international, as it is printed": lambda number: _printed(number, PhoneNumberFormat.INTERNATIONAL),
 }
 
 
@@ -36,6 +41,20 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_blocked_number_is_blocked_in_every_spelling(number: str, spelling: str) -> None:
     assert Blocked.of([SPELLINGS[spelling](number)]).holds(number)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "number"),
+    [
+        ("+44 (0)20 7123 4567", "+442071234567"),
+        ("0044 (0)20 7123 4567", "+442071234567"),
+        ("+49 (0)30 123456", "+4930123456"),
+        ("+33 (0)1 42 68 53 00", "+33142685300"),
+        ("+39 06 12345678", "+390612345678"),
+    ],
+)
+def test_the_trunk_prefix_between_country_and_number_is_no_part_of_it(spelling: str, number: str) -> None:
+    assert Blocked.of([spelling]).holds(number)
 
 
 @settings(max_examples=200, deadline=None)

@@ -10,10 +10,15 @@ from hypothesis import given, settings, strategies as st
 from hub.respooling import planning
 from hub.respooling.blocked import Blocked
 from hub.respooling.planning import Desk, Facts, Planned, Refuse, Send, Wait, first, following, reported
-from hub.respooling.rules import Rule, contact_of, fitting, numbers_of, unusable
+from hub.respooling.rules import Rule, called, contact_of, fitting, numbers_of, reached, unusable
 from tests.respooling.support import ALWAYS, CONTACT, MOBILE, NOON, planned, record, rule
 
 OTHER = "+34911888921"
+
+
+def send(*numbers: str, at: datetime = NOON) -> Send:
+    """At noon the window stays open for longer than any dialer is waited for."""
+    return Send(numbers, at, at + timedelta(hours=1))
 
 
 def a_first(told: dict[str, Any], by: Rule) -> Planned:
@@ -67,6 +72,25 @@ def test_who_has_no_number_that_can_be_called_is_no_contact(told: dict[str, Any]
     assert contact_of(told) is None
     assert unusable(told) == why
     assert first(told, rule(), "ES", NOON) is None
+
+
+@pytest.mark.parametrize("party", ["caller", "callee"])
+def test_who_was_spoken_with_is_known_though_nobody_said_who_called_whom(party: str) -> None:
+    """So uContact tells of its dialers' calls: a number, an outcome and no direction."""
+    told: dict[str, Any] = {"disposition": "answered", party: {"e164": CONTACT}}
+    assert reached(told, [MOBILE, CONTACT])
+    assert not reached(told, [MOBILE])
+    assert not reached({**told, "disposition": "unknown"}, [CONTACT])
+    assert called(told) == CONTACT
+    assert called({**told, "disposition": "unknown"}) is None
+
+
+def test_only_the_outer_party_was_spoken_with_where_it_is_said_who_called_whom() -> None:
+    told = record(disposition="answered", callee={"e164": OTHER})
+    assert reached(told, [CONTACT])
+    assert not reached(told, [OTHER])
+    assert called(told) is None
+    assert called(record(to=MOBILE)) == MOBILE
 
 
 def test_more_numbers_come_from_the_fields_that_the_rule_names() -> None:
@@ -144,7 +168,7 @@ def test_the_dialer_is_told_its_own_fields_as_they_are_and_the_rules_variables()
 @pytest.mark.parametrize(
     ("by", "blocked", "facts", "now", "expected"),
     [
-        (rule(), [], Facts(), NOON, Send((CONTACT,), NOON)),
+        (rule(), [], Facts(), NOON, send(CONTACT)),
         (None, [], Facts(), NOON, Refuse("rule_gone")),
         (rule(campaign="other"), [], Facts(), NOON, Refuse("rule_gone")),
         (rule(), None, Facts(reached="x"), NOON, Wait(NOON + timedelta(seconds=60), planning.HELD)),
@@ -152,7 +176,7 @@ def test_the_dialer_is_told_its_own_fields_as_they_are_and_the_rules_variables()
         (rule(), [], Facts(reached="x"), NOON, Refuse("reached")),
         (rule(daily_cap=0), [], Facts(), NOON, Refuse("daily_cap")),
         (rule(total_cap=5), [], Facts(total=5), NOON, Refuse("total_cap")),
-        (rule(total_cap=5), [], Facts(total=4), NOON, Send((CONTACT,), NOON)),
+        (rule(total_cap=5), [], Facts(total=4), NOON, send(CONTACT)),
         (rule(), [], Facts(), NOON + timedelta(days=7, seconds=1), Refuse("too_late")),
         # Friday at nine in the evening: Saturday at ten, Madrid.
         (
@@ -166,7 +190,7 @@ def test_the_dialer_is_told_its_own_fields_as_they_are_and_the_rules_variables()
         (rule(), [], Facts(today=3), NOON, Wait(datetime(2026, 11, 21, 9, tzinfo=UTC), planning.CAPPED)),
         (rule(within=timedelta(hours=1)), [], Facts(today=3), NOON, Refuse("no_window")),
         (rule(), [], Facts(), NOON - timedelta(minutes=5), Wait(NOON, planning.EARLY)),
-        (rule(ahead=timedelta(minutes=5)), [], Facts(), NOON - timedelta(minutes=5), Send((CONTACT,), NOON)),
+        (rule(ahead=timedelta(minutes=5)), [], Facts(), NOON - timedelta(minutes=5), send(CONTACT)),
     ],
 )
 def test_what_becomes_of_an_attempt_whose_time_has_come(
@@ -176,13 +200,32 @@ def test_what_becomes_of_an_attempt_whose_time_has_come(
     assert desk.judge(planned(), facts, now) == expected
 
 
+def test_a_dialer_is_not_asked_after_the_window_has_closed() -> None:
+    at = datetime(2026, 11, 20, 18, 59, 58, tzinfo=UTC)  # two seconds before eight in the evening in Madrid
+    due = planned("a", due_at=at, next_at=at)
+    assert Desk(rule()).judge(due, Facts(), at) == Send((CONTACT,), at, at + timedelta(seconds=2))
+
+
+def test_what_is_handed_over_ahead_counts_for_the_day_on_which_it_is_dialled() -> None:
+    """In the evening, for nine o'clock tomorrow: tomorrow's dials count, and not those of today."""
+    by = rule(ahead=timedelta(hours=12), daily_cap=1)
+    evening = datetime(2026, 11, 19, 21, tzinfo=UTC)
+    morning = datetime(2026, 11, 20, 8, tzinfo=UTC)
+    due = planned("a", due_at=evening, next_at=evening - timedelta(hours=12))
+    desk = Desk(by)
+    assert desk.day(due, evening) == datetime(2026, 11, 19, 23, tzinfo=UTC)
+    assert desk.judge(due, Facts(today=0), evening) == send(CONTACT, at=morning)
+    full = desk.judge(due, Facts(today=1), evening)
+    assert full == Wait(datetime(2026, 11, 20, 21, tzinfo=UTC), planning.CAPPED)  # for Saturday at ten
+
+
 def test_a_number_of_no_known_zone_is_not_dialled() -> None:
     assert Desk(rule()).judge(planned("a", "+80012345678"), Facts(), NOON) == Refuse("zone_unknown")
 
 
 def test_a_blocked_alternative_is_neither_dialled_nor_handed_over() -> None:
     desk = Desk(rule(), Blocked.of(["600 123 456"]))
-    assert desk.judge(planned("a", MOBILE, CONTACT, OTHER), Facts(), NOON) == Send((CONTACT, OTHER), NOON)
+    assert desk.judge(planned("a", MOBILE, CONTACT, OTHER), Facts(), NOON) == send(CONTACT, OTHER)
     same = Desk(rule(alternatives="same"), Blocked.of(["600 123 456"]))
     assert same.judge(planned("a", MOBILE, CONTACT), Facts(), NOON) == Refuse("do_not_call")
 
@@ -192,7 +235,7 @@ def test_a_window_holds_for_the_alternatives_too() -> None:
     at = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
     due = planned("a", CONTACT, MOBILE, due_at=at, next_at=at)
     assert Desk(rule()).judge(due, Facts(), at) == Wait(at + timedelta(minutes=30), planning.CLOSED)
-    assert Desk(rule(alternatives="same")).judge(due, Facts(), at) == Send((CONTACT,), at)
+    assert Desk(rule(alternatives="same")).judge(due, Facts(), at) == send(CONTACT, at=at)
 
 
 @settings(max_examples=200, deadline=None)

@@ -131,6 +131,35 @@ def test_a_window_to_midnight_goes_on_behind_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("at", "zones", "expected"),
+    [
+        (datetime(2026, 11, 20, 18, 59, tzinfo=UTC), [MADRID], datetime(2026, 11, 20, 19, tzinfo=UTC)),
+        (datetime(2026, 11, 20, 18, 59, tzinfo=UTC), [MADRID, NEW_YORK], datetime(2026, 11, 20, 19, tzinfo=UTC)),
+        (datetime(2026, 11, 20, 12, tzinfo=UTC), [MADRID], datetime(2026, 11, 20, 14, tzinfo=UTC)),  # and so long
+        (datetime(2026, 11, 20, 21, tzinfo=UTC), [MADRID], datetime(2026, 11, 20, 21, tzinfo=UTC)),  # it is closed
+    ],
+)
+def test_a_window_stays_open_until_the_first_zone_closes(at: datetime, zones: list[str], expected: datetime) -> None:
+    assert WORKDAYS.open_until(at, zones, timedelta(hours=2)) == expected
+
+
+def test_a_window_that_goes_on_behind_midnight_stays_open() -> None:
+    window = Window(Week.of({}))
+    at = datetime(2026, 11, 20, 22, 30, tzinfo=UTC)  # half an hour before Madrid's midnight
+    assert window.open_until(at, [MADRID], timedelta(hours=2)) == at + timedelta(hours=2)
+
+
+@pytest.mark.parametrize("change", [datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)])
+def test_a_window_that_is_open_over_a_change_of_time_closes_by_the_clock_on_the_wall(change: datetime) -> None:
+    window = Window(Week.of({"mon-sun": "00:30-04:00"}))
+    at = change + timedelta(minutes=30)
+    closes = window.open_until(at, [MADRID], timedelta(hours=9))
+    assert window.is_open(closes - timedelta(seconds=1), [MADRID])
+    assert not window.is_open(closes, [MADRID])
+    assert closes.astimezone(ZoneInfo(MADRID)).hour == 4
+
+
 def test_nobody_is_called_on_a_holiday_of_where_they_are() -> None:
     window = Window(WORKDAYS.week, frozenset({date(2026, 12, 25)}))
     christmas = datetime(2026, 12, 24, 23, 30, tzinfo=UTC)

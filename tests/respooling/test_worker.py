@@ -234,6 +234,18 @@ async def test_without_rules_events_are_let_go(tmp_path: Path) -> None:
             assert await here.store.respools.of_call(identity("test", "a")) == []
 
 
+async def test_what_waits_for_a_dialer_that_is_in_no_rule_any_more_is_refused_and_not_forgotten(tmp_path: Path) -> None:
+    async with house(tmp_path, rule(delays=["1h"])) as here:
+        await here.seal(sealed(record(at=now())))
+        await here.respools(identity("test", "a"))
+    async with serving(Infocu5()) as url:
+        configured = settings(tmp_path, url, respool={"rules": []})
+        at = now() + timedelta(hours=2)
+        async with at_work(configured, Infocu5(), clock=lambda: at) as here:
+            [one] = await here.respools(identity("test", "a"), lambda found: found[0].state == "refused")
+        assert one.reason == "rule_gone"
+
+
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +264,9 @@ async def test_without_rules_events_are_let_go(tmp_path: Path) -> None:
         ),
         ({"holidays": ["Christmas"]}, "respool.rules.0.holidays.0: found 'Christmas'"),
         ({"data": {"x": "{nothing}"}}, "respool.rules.0.data: found a table; x: {nothing}: no call has a field"),
+        ({"ahead": "15m"}, "respool.rules.0.ahead: found '15m'; expected 0s: infocu5 is told no time by 'auto'"),
+        ({"data": {"leadCCNumber": "{caller.number}"}}, "respool.rules.0.data: found 'leadCCNumber'; expected fields"),
+        ({"data": {"leadPhone2": "{caller.number}"}}, "respool.rules.0.data: found 'leadPhone2'; expected fields"),
         ({"dispositions": ["lost"]}, "respool.rules.0.dispositions.0: found 'lost'"),
     ],
 )

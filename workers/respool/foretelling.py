@@ -104,7 +104,8 @@ class Foreteller:
             return [Foretold(record, "none", "it is not sealed yet", others=others)]
         chain = await self._chain(record)
         if chain is not None:
-            return [Foretold(record, "none", f"it is the report of attempt {chain.planned.attempt}", chain.planned)]
+            what = "the report" if chain.report is None else "another call"
+            return [Foretold(record, "none", f"it is {what} of attempt {chain.planned.attempt}", chain.planned)]
         return [replace(await self._new(record, fit.rule), others=others)]
 
     async def _new(self, record: Mapping[str, Any], rule: Rule) -> Foretold:

@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import count
+from math import inf
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -149,7 +151,9 @@ class Sender:
         """What came of asking. Only what is known to have done nothing is tried again."""
         try:
             failpoints.hit("respool.before_request")
-            remote_id = await self._dialer.respool(self._order(respool, rule, send))
+            # The request may wait for its turn, and for a session: the window may close meanwhile.
+            left = inf if send.until is None else (send.until - self._clock()).total_seconds()
+            remote_id = await self._dialer.respool(self._order(respool, rule, send), monotonic() + left)
             failpoints.hit("respool.after_response")
         except _CERTAIN as error:
             return self._again(respool, error)
@@ -181,7 +185,7 @@ class Sender:
             campaign=planned.campaign,
             number=written[0],
             alternatives=tuple(written[1:]) if rule.alternatives == "next" else (),
-            at=send.at if send.at > self._clock() else None,
+            at=send.at if rule.ahead and send.at > self._clock() else None,
             how=rule.how,
             priority=rule.priority,
             agent=rule.agent,

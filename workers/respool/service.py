@@ -15,7 +15,7 @@ from hub.errors import Permanent, TrunklineError
 from hub.events import Event
 from hub.ports import Bus
 from hub.ports_respool import Dialer, RespoolStore, Taken
-from hub.respooling.planning import Planned, Respool, reported
+from hub.respooling.planning import NO_RULE, Planned, Respool, reported
 from workers.beside import repeat, together
 from workers.presence import Crew
 from workers.respool import NAME, QUEUE
@@ -30,6 +30,7 @@ _AT_ONCE: Final = 100
 _BURIAL: Final = 1.0  # seconds between two looks
 _LOOK: Final = 5.0
 _LEAD: Final = 15.0
+_DISOWNED_AFTER: Final = timedelta(minutes=10)
 _AFTER_FAILURE: Final = 1.0
 _PATIENCE: Final = 15.0  # seconds that requests on their way are given at the end
 _log = structlog.get_logger("respool")
@@ -119,7 +120,7 @@ class Respooler:
             working = [asyncio.create_task(one.run(), name=f"respool {one.source}") for one in senders]
             beside = [
                 asyncio.create_task(repeat(step, self._stopping, self._waiting), name=f"respool {step.__name__}")
-                for step in (self._settle, self._bury, self._look, self.crew.tell)
+                for step in (self._settle, self._disown, self._bury, self._look, self.crew.tell)
             ]
             try:
                 await together(self.runner.run, self.stop, working=working, beside=beside, patience=_PATIENCE)
@@ -161,6 +162,18 @@ class Respooler:
             metrics.respools.labels(respool.planned.dialer, "unknown").inc()
             _log.error("respool.unknown", respool_id=respool.respool_id, dialer=respool.planned.dialer)
         return _BURIAL
+
+    async def _disown(self) -> float:
+        """Refuses what waits for a dialer that no rule names any more: else it would stand in others' way for good.
+
+        Not at once: while a new configuration is brought out, another process may know more rules than this one.
+        """
+        dialers, now = {rule.dialer for rule in self._rules.values()}, self._clock()
+        for respool in await self._store.respools.disowned(dialers, now - _DISOWNED_AFTER, now, _AT_ONCE):
+            metrics.respools.labels(respool.planned.dialer, "refused").inc()
+            known = {"dialer": respool.planned.dialer, "respool_id": respool.respool_id}
+            _log.info("respool.refused", **known, attempt=respool.planned.attempt, reason=NO_RULE)
+        return _LOOK
 
     async def _bury(self) -> float:
         """Puts among the dead letters what was given up, and what stayed doubtful: people look there."""

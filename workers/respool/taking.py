@@ -14,7 +14,7 @@ from hub.ports import Store
 from hub.ports_respool import Taken
 from hub.respooling.blocked import Blocked
 from hub.respooling.planning import BLOCKED, Desk, Planned, first, stale
-from hub.respooling.rules import Rule, contact_of, fitting
+from hub.respooling.rules import Rule, called, fitting
 from workers.respool.rules import country_of
 
 _EVENTS: Final = 100  # of a call that are looked at
@@ -47,19 +47,20 @@ class Taking:
         call_id = record.get("call_id")
         if not isinstance(call_id, str) or not call_id or "\0" in call_id + event.id:
             raise Permanent("call_id: found none; expected the record of a call")
-        ended = _time(record, "ended_at") or _time(record, "started_at") or event.time
-        outbound = record.get("direction") == "outbound"
+        # A call that has yet to end is none: a vendor's clock may be ahead.
+        ended = min(_time(record, "ended_at") or _time(record, "started_at") or event.time, event.time)
         return Taken(
             message=to_message(event),
             call_id=call_id,
-            number=contact_of(record) if outbound else None,
+            number=called(record),
             source=event.source,
             campaign=record.get("campaign"),
             outcome=str(record.get("disposition", "unknown")),
-            started_at=_time(record, "started_at") or ended,
+            started_at=min(_time(record, "started_at") or ended, ended),
             ended_at=ended,
             planned=self.planned(record, event.time, live=live),
             again=event.again,
+            outbound=record.get("direction") == "outbound",
         )
 
     def planned(self, record: dict[str, Any], sealed_at: datetime, *, live: bool = False) -> Planned | None:

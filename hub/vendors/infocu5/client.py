@@ -94,7 +94,7 @@ class Client:
         RateLimited, Expired, Gone: by the HTTP status.
         NotSent: certainly nothing was done.
         Doubtful: code 900, a server's error, no whole answer; of a function that only reads, ask again.
-        TooMuch: the answer is longer than ``LIMIT``.
+        TooMuch: the answer is longer than ``LIMIT``; of ``add_leads`` that is ``Doubtful`` too.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class Client:
         *,
         time_offset: str = "0",
         auto_populate: bool = True,
+        before: float | None = None,
     ) -> Answer:
         """Puts one to ten leads into a list of a dialer. Not idempotent: what is ``Doubtful`` may be in the list.
 
@@ -156,30 +157,43 @@ class Client:
             leads: objects by the names in ``leads.FIELDS``. Raises Permanent for any other, a payment card's first.
             time_offset: ``callTimeOffset``, version 2.4 alone.
             auto_populate: ``listAutoPopulate``, version 2.4 alone.
+            before: of the monotonic clock: they are not put there after that (``NotSent``).
         """
         wanted = post.checked(leads)
         where = {"dialerID": dialer_id, "listID": list_id}
+        url, kind, body, read = self._url("addLeads"), _JSON, b"", _read_json
         if self._leads_as == "json":
-            return await self._function("addLeads", post.as_fields(where, wanted), once=True)
-        extra = {"callTimeOffset": time_offset, "listAutoPopulate": "y" if auto_populate else "n"}
-        head = {"affiliateID": self._id, "affiliateKey": self._key, **where, **extra}
-        answered = await self._post(self._url("addLeads", XML_PATH), _XML, post.as_xml(head, wanted), once=True)
-        return self._judged("addLeads", answered, post.read_xml)
+            body = self._asking("addLeads", post.as_fields(where, wanted))
+        else:
+            extra = {"callTimeOffset": time_offset, "listAutoPopulate": "y" if auto_populate else "n"}
+            head = {"affiliateID": self._id, "affiliateKey": self._key, **where, **extra}
+            url, kind, read = self._url("addLeads", XML_PATH), _XML, post.read_xml
+            body = post.as_xml(head, wanted)
+        try:
+            answered = await self._post(url, kind, body, once=True, before=before)
+        except TooMuch as error:  # of what it did not say in time, nobody knows whether it was done
+            raise Doubtful(str(error)) from None
+        return self._judged("addLeads", answered, read)
 
-    async def _function(self, name: str, parameters: Mapping[str, Any], *, once: bool = False) -> Answer:
-        asked = {"affiliateID": self._id, "affiliateKey": self._key, "dialerFunction": name, **parameters}
-        answered = await self._post(self._url(name), _JSON, orjson.dumps(asked), once=once)
+    async def _function(self, name: str, parameters: Mapping[str, Any]) -> Answer:
+        answered = await self._post(self._url(name), _JSON, self._asking(name, parameters))
         return self._judged(name, answered, _read_json)
+
+    def _asking(self, name: str, parameters: Mapping[str, Any]) -> bytes:
+        return orjson.dumps({"affiliateID": self._id, "affiliateKey": self._key, "dialerFunction": name, **parameters})
 
     def _url(self, operation: str, default: str = "") -> str:
         path = self._paths.get(operation, default)
         return str(self._base.join(URL(path)) if path else self._base)
 
-    async def _post(self, url: str, kind: str, body: bytes, *, once: bool) -> HttpAnswer:
+    async def _post(
+        self, url: str, kind: str, body: bytes, *, once: bool = False, before: float | None = None
+    ) -> HttpAnswer:
         """Posts, and reads the whole answer, which may be longer than the lane's own limit."""
         request = Request("POST", url, {"Content-Type": kind, "Accept": f"{kind}, */*;q=0.1"}, body, once=once)
         total = _TOTAL * self._timeout
-        async with self._lane.stream(request, redirects=0, total=total, read=self._timeout) as streamed:
+        streaming = self._lane.stream(request, redirects=0, total=total, read=self._timeout, before=before)
+        async with streaming as streamed:
             content = await streamed.body(LIMIT + 1)
             if len(content) > LIMIT:
                 raise TooMuch(f"the answer is longer than {LIMIT} bytes; ask for less")

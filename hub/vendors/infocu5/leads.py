@@ -9,17 +9,13 @@ from typing import Any, Final
 from lxml import etree
 
 from hub.errors import Doubtful, Permanent
+from hub.respooling.words import LEAD_FIELDS
 from hub.vendors.infocu5.card import NAME, is_card
 
 MOST: Final = 10
 """Leads in one post."""
 
-FIELDS: Final = (
-    *("leadNameFirst", "leadNameLast", "leadAddress", "leadAddress2", "leadCity", "leadState", "leadZip"),
-    *("leadCountry", "leadPhone", "leadPhone2", "leadEmail", "leadIPAddress", "leadCompany", "leadGender"),
-    "leadProductList",
-)
-"""What a lead may say. The vendor's page has one more, which is never sent."""
+FIELDS: Final = LEAD_FIELDS
 
 
 def checked(leads: Any) -> list[dict[str, str]]:

@@ -30,13 +30,13 @@ class Infocu5Dialer:
         self._campaigns: list[Campaign] = []
         self._read_at: float | None = None
 
-    async def respool(self, order: Order) -> str | None:
+    async def respool(self, order: Order, before: float | None = None) -> str | None:
         """Posts one lead with up to two numbers."""
         dialer_id, list_id = await self._place(order)
         lead = {**order.data, "leadPhone": order.number}
         if order.alternatives:
             lead["leadPhone2"] = order.alternatives[0]
-        await self._client.add_leads(dialer_id, list_id, [lead])
+        await self._client.add_leads(dialer_id, list_id, [lead], before=before)
         return None
 
     async def _place(self, order: Order) -> tuple[str, str]:

@@ -22,7 +22,7 @@ _TOTAL: Final = 4.0  # times the time limit: for a long answer that keeps coming
 _LONG: Final = frozenset(
     {"GetRecordings", "CampaignsSummary", "CampaignStatus", "GetCampaigns", "getqueuemembersofqueue", "listState"}
 )
-"""Functions that only read, and may have much to say."""
+"""Functions that only read, and may have much to say. Every other one is asked once, over a connection of its own."""
 
 
 class Asking:

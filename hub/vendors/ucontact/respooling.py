@@ -43,7 +43,7 @@ class UContactDialer:
         self.longest = 6 * timeout + _LOADS_WITHIN
         self._client, self._clock, self._sleep = client, clock, sleep
 
-    async def respool(self, order: Order) -> str | None:
+    async def respool(self, order: Order, before: float | None = None) -> str | None:
         """By the way that the order names."""
         ways = {
             "auto": self._best,
@@ -53,15 +53,15 @@ class UContactDialer:
             "fresh": self._fresh,
             "list": self._list,
         }
-        return await ways[order.how](order)
+        return await ways[order.how](order, before)
 
-    async def _best(self, order: Order) -> str | None:
+    async def _best(self, order: Order, before: float | None) -> str | None:
         """Now by DialerTask, later by a schedule; of an instance of the newer API, as a fresh lead."""
         if self._client.api == "automation":
-            return await self._fresh(order)
-        return await (self._task(order) if order.at is None else self._schedule(order))
+            return await self._fresh(order, before)
+        return await (self._task(order, before) if order.at is None else self._schedule(order, before))
 
-    async def _task(self, order: Order) -> str | None:
+    async def _task(self, order: Order, before: float | None) -> str | None:
         mode: Any = "scheduled" if order.at is not None else "dialer"
         if mode == "dialer" and order.priority == 1:
             mode = "priority"
@@ -73,10 +73,11 @@ class UContactDialer:
             agent=order.agent or "",
             data=order.data,
             at=order.at,
+            before=before,
         )
         return _id(said)
 
-    async def _schedule(self, order: Order) -> str | None:
+    async def _schedule(self, order: Order, before: float | None) -> str | None:
         said = await self._client.schedule_call(
             campaign=order.campaign,
             destination=order.number,
@@ -84,17 +85,18 @@ class UContactDialer:
             alternatives=order.alternatives,
             agentphone=order.agent or "",
             data=order.data,
+            before=before,
         )
         return _id(said)
 
-    async def _respool(self, order: Order) -> str | None:
+    async def _respool(self, order: Order, before: float | None) -> str | None:
         """Gives back the very contact that the dialer had called: its own fields stay as they came.
 
         A call that was no dialer's has none of them; that contact goes by DialerTask.
         """
         campaign, contact, base = (order.details.get(name) for name in ("campaign", "contact", "list"))
         if not (campaign and contact and base):
-            return await self._best(order)
+            return await self._best(order, before)
         if campaign != order.campaign:
             raise Permanent(
                 f"respool: the contact is of campaign {str(campaign)[:60]!r}, which must not change; "
@@ -108,19 +110,19 @@ class UContactDialer:
             data=dict(order.data),
             agentphone=order.agent or "",
         )
-        return _id(await self._client.respool(changed))
+        return _id(await self._client.respool(changed, before=before))
 
-    async def _fresh(self, order: Order) -> str | None:
+    async def _fresh(self, order: Order, before: float | None) -> str | None:
         name = order.list or f"trunkline-{order.respool_id}"
-        await self._client.automation.fresh_leads(order.campaign, name, [_contact(order)], at=order.at)
+        await self._client.automation.fresh_leads(order.campaign, name, [_contact(order)], at=order.at, before=before)
         return None
 
-    async def _list(self, order: Order) -> str | None:
+    async def _list(self, order: Order, before: float | None) -> str | None:
         """A list of its own, which is there once it has loaded; whether it is, is known for sure by its name."""
         name = f"{order.list or 'trunkline'}-{order.respool_id.replace('-', '')[:12]}"
         automation = self._client.automation
         try:
-            await automation.create_list(order.campaign, name, [_contact(order)])
+            await automation.create_list(order.campaign, name, [_contact(order)], before=before)
         except Doubtful as doubt:
             if await self._state(order.campaign, name) is None:
                 raise Doubtful(f"list {name}: {doubt}; it cannot be seen") from None

@@ -287,6 +287,16 @@ async def test_an_answer_that_is_too_long_is_told_so(monkeypatch: pytest.MonkeyP
             await asking.get_calls(SINCE, UNTIL)
 
 
+async def test_of_leads_whose_answer_is_too_long_nobody_knows_whether_they_were_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LIMIT", 20)
+    async with vendor() as (simulated, asking):
+        with pytest.raises(Doubtful):
+            await asking.add_leads("DI1111AA", "1", [{"leadPhone": "911888920"}])
+        assert len(simulated.leads) == 1
+
+
 async def test_nobody_there_is_certainly_not_sent() -> None:
     port = free_port()
     async with asked(f"http://127.0.0.1:{port}/dialer/") as asking:
