@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011_one_key"
+revision = "0010_one_key"
 down_revision = "0009_dials"
 branch_labels = None
 depends_on = None
