@@ -18,7 +18,7 @@ from hub.store.recordings_verbs import SqlRecordings
 from hub.vendors.ucontact.session import Session
 from tests.hub import until
 from tests.workers.recording_house import available, house, manifest_of, named, sha
-from workers.recordings import QUEUE, fetching, service, troubles
+from workers.recordings import QUEUE, download, fetching, service, troubles
 from workers.recordings.scratch import Scratch
 from workers.recordings.sources import Candidates
 from workers.recordings.taking import announced
@@ -355,7 +355,9 @@ def test_a_429_without_a_word_on_when_is_not_asked_again_at_once_and_costs_no_at
         assert troubles.plan(error, waiting(-timedelta(1)), NOW, spread) == troubles.Over("unreachable")
 
 
-async def test_a_download_that_comes_byte_by_byte_over_many_connections_has_one_time_in_all(tmp_path: Path) -> None:
+async def test_a_download_that_comes_byte_by_byte_over_many_connections_has_one_time_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each connection brings a little and breaks: there is always some progress."""
 
     class Crumbs(AudioServer):
@@ -371,11 +373,13 @@ async def test_a_download_that_comes_byte_by_byte_over_many_connections_has_one_
             await answer.prepare(request)
             await answer.write(body[start : start + 1])
             assert request.transport is not None
+            await asyncio.sleep(0.1)  # of a connection that breaks at once the reader would see nothing
             request.transport.close()
             return answer
 
+    monkeypatch.setattr(download, "_AFTER_CUT", 0.01)
     vendor = Crumbs()
-    async with house(tmp_path, vendor=vendor, recordings={"timeout": 0.6, "concurrency": 1}) as here:
+    async with house(tmp_path, vendor=vendor, recordings={"timeout": 3.0, "concurrency": 1}) as here:
         await here.publish("a")
 
         async def tried() -> Recording | None:
