@@ -120,6 +120,10 @@ class LaneClosed(NotSent):
         self.until = until
 
 
+class NoTurn(NotSent):
+    """Not even tried: so many ask the same system that its turn did not come in time; no attempt was used up."""
+
+
 class Doubtful(TrunklineError):
     """Sent, or perhaps sent, and it is not known what came of it: look before it is repeated."""
 

@@ -20,7 +20,7 @@ _SECRET_KEYS: Final = re.compile(
 _NUMBER: Final = re.compile(r"(?<![\w-])(?<!\d[.:])(\+?)(\d{7,15})(?![\w-])(?![.:]\d)")
 _GROUPED: Final = re.compile(r"\+\d[\d ().-]{5,18}\d")
 _USERINFO: Final = re.compile(r"(\w+://)[^/\s]*@")
-_CREDENTIALS: Final = re.compile(r"\b(bearer|basic)\s+[^\s'\",]+", re.IGNORECASE)
+_CREDENTIALS: Final = re.compile(r"\b(bearer|basic|oauthtoken)\s+[^\s'\",]+", re.IGNORECASE)
 _ASSIGNED: Final = re.compile(
     r"((?:token|password|secret|signature|firma|affiliate_?key|lead_?cc_?number)\w*[\"']?\s*[:=]\s*[\"']?)"
     r"[^\s\"'&,;{}\[\]]+",

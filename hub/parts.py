@@ -52,7 +52,7 @@ class Kind:
     repeatable: bool = True
 
 
-def _crm(settings: Settings, store: ForwardingStore, bus: Bus) -> Service:
+def _crm(settings: Settings, store: EveryStore, bus: Bus) -> Service:
     from workers.crm.service import Forwarder
 
     return Forwarder(settings, store, bus)

@@ -16,6 +16,9 @@ from hub.ports import Failure, Store
 WORKER: Final = "crm"
 """The worker's name, in the inbox and in the ledger."""
 
+BY_OPERATOR: Final = "by an operator"
+"""Why a destination is disabled that stays so until an operator enables it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Going:
@@ -223,7 +226,7 @@ class Forwarding(Protocol):
         ...
 
     async def next_work(self, destination: str) -> datetime | None:
-        """When something is due there; None where nothing waits."""
+        """When something is due there that nobody has in hand; None where nothing is, or it is disabled."""
         ...
 
     async def extend(self, works: Sequence[Work], now: datetime, lease: float, *, intent: bool) -> list[bool]:
@@ -263,7 +266,7 @@ class Forwarding(Protocol):
         ...
 
     async def meet(self, destination: str, kind: str, fingerprint: str, now: datetime) -> None:
-        """A worker begins with this configuration; another one than before enables what was disabled."""
+        """A worker begins with this configuration; another one than before enables what was not ``BY_OPERATOR``."""
         ...
 
     async def tell_breaker(  # noqa: PLR0917  the fields of one row

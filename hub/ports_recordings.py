@@ -181,8 +181,8 @@ class Recordings(Protocol):
         """Those that wait and have come into danger: each told once, also by ``custody.<vendor>.endangered``."""
         ...
 
-    async def outlived(self, now: datetime, limit: int) -> list[tuple[Recording, bool]]:
-        """Stored ones whose time is over, now ``deleting``; and whether nobody else has the same audio there.
+    async def outlived(self, now: datetime, limit: int) -> list[tuple[Recording, frozenset[str]]]:
+        """Stored ones whose time is over, now ``deleting``; and the keys of their audio that nobody else has it under.
 
         One that was left ``deleting`` by somebody who was killed is among them after a while.
         """

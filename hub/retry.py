@@ -12,6 +12,7 @@ from typing import Final
 from hub.errors import (
     LaneClosed,
     Later,
+    NoTurn,
     NotYet,
     Permanent,
     RateLimited,
@@ -76,6 +77,7 @@ def plan(error: Exception, attempt: int, now: datetime, spread: float) -> Plan: 
     | ``StoreUnavailable`` | snooze | ``delay`` | not counted: nobody's fault |
     | ``Permanent``, ``Undecodable`` | dead | | |
     | ``LaneClosed`` | snooze | until what it says | not counted: nobody was asked |
+    | ``NoTurn`` | snooze | ``delay`` of a first attempt | likewise |
     | ``RateLimited``, ``Later(until)`` | retry | ``delay``, and not before ``until``; of that an hour at most | 12 |
     | any other of ours, and of the system (connections, time limits) | retry | ``delay`` | 12 |
     | anything else | retry | ``delay`` | 5 |
@@ -90,6 +92,8 @@ def plan(error: Exception, attempt: int, now: datetime, spread: float) -> Plan: 
             return Plan(Next.DEAD, 0.0, reason)
         case LaneClosed():
             return Plan(Next.SNOOZE, max(0.0, (error.until - now).total_seconds()), reason)
+        case NoTurn():
+            return Plan(Next.SNOOZE, delay(1, spread=spread), reason)
         case RateLimited(until=until) | Later(until=datetime() as until):
             wish = min((until - now).total_seconds(), LONGEST_WISH)
             return _again(attempt, ATTEMPTS, max(wish, delay(attempt, spread=spread)), reason)

@@ -73,9 +73,3 @@ class Links:
 def audio_url(base: str, recording_id: str) -> str:
     """Where the API serves a recording's audio."""
     return f"{base}/v1/recordings/{recording_id}/audio"
-
-
-def audio_link(settings: Settings, recording_id: str, since: datetime) -> str | None:
-    """The signed link of a recording that was stored at ``since``; None where the hub has no secret to sign with."""
-    links = Links.of(settings)
-    return None if links is None else links.link(recording_id, since)

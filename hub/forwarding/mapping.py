@@ -151,14 +151,20 @@ def filled(mapping: Mapping[str, Template], record: Mapping[str, Any]) -> dict[s
 
 
 def seen(record: Mapping[str, Any], recording_url: Template | None = None) -> dict[str, Any]:
-    """The record as templates see it: with ``customer``, and ``recording`` where one is stored."""
+    """The record as templates see it: with ``customer``, and ``recording`` where one is stored.
+
+    Args:
+        record: with ``recording``, where the caller knows which one is the newest; else it is the last one stored.
+        recording_url: what the recording's ``url`` is made of, in place of the one that it may have.
+    """
     shown = dict(record)
     outer = record.get("callee") if record.get("direction") == "outbound" else record.get("caller")
     if outer:
         shown["customer"] = outer
     stored = [one for one in record.get("recordings", ()) if one.get("state") == "stored"]
-    if stored:
-        shown["recording"] = dict(stored[-1])
+    newest = record.get("recording") or (stored[-1] if stored else None)
+    if newest is not None:
+        shown["recording"] = dict(newest)
         if recording_url is not None:
             shown["recording"]["url"] = recording_url(shown)
     return shown

@@ -9,7 +9,7 @@ import structlog
 
 from hub.config import AnyDestination
 from hub.events import timestamp
-from hub.ports_forwarding import Forwarding, Standing, Tried
+from hub.ports_forwarding import BY_OPERATOR, Forwarding, Standing, Tried
 
 _log = structlog.get_logger("operator")
 
@@ -27,10 +27,10 @@ class Destinations:
         names = sorted(self.configured.keys() | known.keys())
         return [_shown(name, self.configured.get(name), known.get(name, Standing(name))) for name in names]
 
-    async def switch(self, name: str, *, on: bool, reason: str = "by an operator") -> bool:
+    async def switch(self, name: str, *, on: bool) -> bool:
         """Enables or disables; returns whether that is a change. Raises KeyError for an unknown one."""
         kind = self.configured[name].kind
-        told = None if on else reason
+        told = None if on else BY_OPERATOR
         changed = await self._forwarding.disable(name, kind, told, datetime.now(UTC))
         _log.warning("operator.destination", destination=name, enabled=on, changed=changed)
         return changed

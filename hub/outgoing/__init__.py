@@ -21,6 +21,7 @@ What ``ask`` and ``stream`` raise (``hub.errors``):
 | ``Forbidden`` | none: nothing was sent | permanent: the configuration has to change |
 | ``NotSent`` | none: no name, refused, no connection in time, TLS | repeat |
 | ``LaneClosed(until)``, a ``NotSent`` | none: not even tried | repeat after ``until``; no attempt was used up |
+| ``NoTurn``, a ``NotSent`` | none: not even tried | repeat soon; no attempt was used up |
 | ``Doubtful`` | unknown: sent, no whole answer | read back before repeating |
 
 and what ``verdict`` says of an answer:

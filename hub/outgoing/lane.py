@@ -12,7 +12,7 @@ import structlog
 from yarl import URL
 
 from hub import metrics
-from hub.errors import LaneClosed, Later, NotSent, RateLimited, TrunklineError
+from hub.errors import LaneClosed, Later, NotSent, NoTurn, RateLimited, TrunklineError
 from hub.logs import clean_text
 from hub.outgoing.answers import verdict, word
 from hub.outgoing.breaker import Breaker, Change, Sign
@@ -39,6 +39,7 @@ _SIGNS: Final[dict[Verdict, Sign]] = {
 }
 _QUIET: Final = frozenset({"done", "closed"})  # the one is well, the other was said once
 _LONGEST_WAIT: Final = 1.0  # seconds between two looks for room
+_SHORTEST_WAIT: Final = 0.02  # a probe may take longer than until the next one is due: that is then, and not yet
 
 
 class Lane:
@@ -84,6 +85,7 @@ class Lane:
             Forbidden: the guard refuses the address. Permanent.
             NotSent: certainly nothing was done.
             LaneClosed: a ``NotSent``: the breaker is open, or the other side asked for a pause.
+            NoTurn: a ``NotSent``: its turn did not come in time.
             Doubtful: sent, and no whole answer.
         """
         seconds = within or self._timeout
@@ -139,7 +141,7 @@ class Lane:
         while not (free := self.free()):
             until = self._breaker.until(monotonic())
             wait = _LONGEST_WAIT if until is None else until - monotonic()
-            await self._turns.news(min(_LONGEST_WAIT, max(0.0, wait), 1 / self._turns.rate.value))
+            await self._turns.news(max(_SHORTEST_WAIT, min(_LONGEST_WAIT, wait, 1 / self._turns.rate.value)))
         return free
 
     def free(self) -> int:
@@ -196,7 +198,7 @@ class Lane:
             try:
                 self._may_pass()
                 if before is not None and monotonic() > before:
-                    raise NotSent("its turn came too late")
+                    raise NoTurn("its turn came too late")
                 turn.begin()
                 yield turn
             finally:
@@ -221,7 +223,7 @@ class Lane:
             async with asyncio.timeout(within):
                 await self._turns.take()
         except TimeoutError:
-            raise NotSent(f"its turn did not come within {within:g} s") from None
+            raise NoTurn(f"its turn did not come within {within:g} s") from None
 
     def _judged(self, turn: "_Turn", problem: TrunklineError | None) -> None:
         """What the end of a request says of the other side."""

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.events import Event, identity, timestamp
-from hub.ports_forwarding import Breaker, Reserved, Standing, Tried
+from hub.ports_forwarding import BY_OPERATOR, Breaker, Reserved, Standing, Tried
 from hub.store.forwarding_tables import contacts, destinations, tallies, tries, work
 from hub.store.rows import outbox_row
 from hub.store.tables import outbox
@@ -27,12 +27,12 @@ class Destinations:
     async def meet(
         self, connection: AsyncConnection, destination: str, kind: str, fingerprint: str, now: datetime
     ) -> None:
-        """Another configuration is another chance."""
+        """Another configuration is another chance, where the other side had closed its door and not an operator."""
         row = await self._locked(connection, destination, kind)
         if row.fingerprint == fingerprint:
             return
         await self._set(connection, destination, kind=kind, fingerprint=fingerprint)
-        if row.disabled is not None:
+        if row.disabled not in (None, BY_OPERATOR):
             await self._switch(connection, destination, kind, None, now)
 
     async def tell_breaker(  # noqa: PLR0917  the fields of one row

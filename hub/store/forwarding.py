@@ -57,7 +57,7 @@ class Forwards:
         want = self._insert(wants).from_select(list(self._wanted.columns), _rows(dialect, self._wanted))
         self._want = want.on_conflict_do_update(
             index_elements=["destination", "event_id"],
-            set_={name: want.excluded[name] for name in ("number", "state")},
+            set_={name: want.excluded[name] for name in ("key", "number", "state")},
         )
         self._kept = batch(dialect, taken, "event_id", "routing_key", "headers", "body", "taken_at")
         self._keep = insert_new(dialect, taken, self._kept, "event_id")

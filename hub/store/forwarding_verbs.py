@@ -50,11 +50,14 @@ class SqlForwarding:
         return await self._transactions.write(claimed)
 
     async def next_work(self, destination: str) -> datetime | None:
-        """When something is due there; None where nothing waits."""
+        """When something is due there that nobody has in hand; None where nothing is, or it is disabled."""
 
         async def first(connection: AsyncConnection) -> datetime | None:
+            if await self._destinations.disabled(connection, destination):
+                return None
             due = select(work.c.next_at).where(work.c.destination == destination, work.c.state == "waiting")
-            found: datetime | None = await connection.scalar(due.order_by(work.c.next_at).limit(1))
+            free = due.where(work.c.claimed_until.is_(None))
+            found: datetime | None = await connection.scalar(free.order_by(work.c.next_at).limit(1))
             return found
 
         return await self._transactions.read(first)
@@ -106,7 +109,7 @@ class SqlForwarding:
         )
 
     async def meet(self, destination: str, kind: str, fingerprint: str, now: datetime) -> None:
-        """A worker begins with this configuration; another one than before enables what was disabled."""
+        """A worker begins with this configuration; another one than before enables what was not ``BY_OPERATOR``."""
         await self._transactions.write(
             lambda connection: self._destinations.meet(connection, destination, kind, fingerprint, now)
         )

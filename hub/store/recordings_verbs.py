@@ -246,24 +246,27 @@ class SqlRecordings:
 
         return await self._transactions.write(work)
 
-    async def outlived(self, now: datetime, limit: int) -> list[tuple[Recording, bool]]:
-        """Stored ones whose time is over, now ``deleting``; and whether nobody else has the same audio there."""
+    async def outlived(self, now: datetime, limit: int) -> list[tuple[Recording, frozenset[str]]]:
+        """Stored ones whose time is over, now ``deleting``; and the keys of their audio that nobody else has."""
         left = (_columns.state == "deleting") & (_columns.settled_at <= now - _ABANDONED)
         query = select(recordings).where(_columns.delete_at <= now, or_(_columns.state == "stored", left))
         query = query.order_by(_columns.delete_at).limit(limit).with_for_update(skip_locked=True)
 
-        async def work(connection: AsyncConnection) -> list[tuple[Recording, bool]]:
+        async def work(connection: AsyncConnection) -> list[tuple[Recording, frozenset[str]]]:
             found = []
             for row in (await connection.execute(query)).all():
-                await self._alone_with(connection, row.key)
-                other = exists().where(
-                    _columns.key == row.key,
+                recording = recording_of(row)
+                keys = frozenset({row.key, *(str(one["key"]) for one in recording.versions)})
+                for key in sorted(keys):
+                    await self._alone_with(connection, key)
+                others = select(_columns.key).where(
+                    _columns.key.in_(keys),
                     _columns.recording_id != row.recording_id,
                     _columns.state.in_(("stored", "waiting", "failed")),
                 )
-                shared = bool(await connection.scalar(select(other)))
+                shared = frozenset(await connection.scalars(others))
                 await self._write(connection, row, state="deleting", settled_at=now)
-                found.append((recording_of(row), not shared))
+                found.append((recording, keys - shared))
             return found
 
         return await self._transactions.write(work)

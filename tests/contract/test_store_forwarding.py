@@ -10,7 +10,7 @@ import pytest
 
 from hub.events import Event, Message, to_message
 from hub.ports import Workload
-from hub.ports_forwarding import WORKER, Again, Done, Dying, Given, GivenUp, Going, Tried, Work
+from hub.ports_forwarding import BY_OPERATOR, WORKER, Again, Done, Dying, Given, GivenUp, Going, Tried, Work
 from hub.store.sql import SqlStore
 from tests.contract.stores import URL, Place, all_events, drain
 
@@ -173,6 +173,32 @@ async def test_many_who_claim_at_once_get_different_work(place: Place) -> None:
         assert len(keys) == len(set(keys)) == 40
 
 
+async def test_what_is_in_hand_or_of_a_disabled_destination_is_not_next(store: SqlStore) -> None:
+    await store.forwarding.take([given(message(), HOOK)], NOW)
+    assert await store.forwarding.next_work(HOOK) == NOW
+    work = await one(store, HOOK)
+    assert await store.forwarding.next_work(HOOK) is None, "somebody has it"
+    await conclude(store, failed(work, NOW + SECOND))
+    assert await store.forwarding.next_work(HOOK) == NOW + SECOND
+    await store.forwarding.disable(HOOK, "webhook", "410", NOW)
+    assert await store.forwarding.next_work(HOOK) is None
+
+
+async def test_an_event_that_comes_back_to_a_destination_of_another_kind_is_wanted_under_its_new_key(
+    store: SqlStore,
+) -> None:
+    it = message()
+    await store.forwarding.take([given(it, HOOK)], NOW)
+    await conclude(store, GivenUp(await one(store, HOOK), "there is no record of the call"))
+    await buried(store)
+    call = it.headers["ce-subject"]
+    await store.forwarding.take([Given(it, (Going(HOOK, call),))], NOW)
+    work = await one(store, HOOK)
+    assert (work.key, [want.message.id for want in work.wants]) == (call, [it.id])
+    await conclude(store, Done(work, remote_id="1"))
+    assert await workload(store) == (1, 0)
+
+
 # --- outcomes --------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +316,10 @@ async def test_another_configuration_enables_a_destination(store: SqlStore) -> N
     await store.forwarding.meet(HOOK, "webhook", "second", NOW)
     [standing] = await store.forwarding.standings()
     assert (standing.disabled, standing.fingerprint) == (None, "second")
+    await store.forwarding.disable(HOOK, "webhook", BY_OPERATOR, NOW)
+    await store.forwarding.meet(HOOK, "webhook", "third", NOW)
+    [standing] = await store.forwarding.standings()
+    assert (standing.disabled, standing.fingerprint) == (BY_OPERATOR, "third"), "until an operator enables it"
 
 
 async def test_a_destinations_standing_counts_what_waits_what_is_done_and_what_is_dead(store: SqlStore) -> None:

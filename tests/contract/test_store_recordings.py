@@ -311,7 +311,7 @@ async def test_what_has_outlived_its_time_is_deleted_once(store: SqlStore) -> No
     await drain(store, NOON)
     assert await store.recordings.outlived(after(999), 10) == []
     [(found, alone)] = await store.recordings.outlived(after(1000), 10)
-    assert (found.recording_id, alone) == (name, True)
+    assert (found.recording_id, alone) == (name, frozenset({"desk/a.wav"}))
     assert await store.recordings.outlived(after(1001), 10) == []  # in somebody's hand
     assert len(await store.recordings.outlived(after(1301), 10)) == 1  # who was killed
     assert await store.recordings.deleted(name, after(1302))
@@ -328,10 +328,20 @@ async def test_audio_that_another_recording_has_too_is_not_deleted_with_the_firs
     two = await taken(store, 2)
     await store.recordings.keep(two, "me", kept(delete_at=after(200)), NOON)
     [(found, alone)] = await store.recordings.outlived(after(100), 10)
-    assert (found.recording_id, alone) == (one, False)
+    assert (found.recording_id, alone) == (one, frozenset())
     await store.recordings.deleted(one, after(101))
     [(found, alone)] = await store.recordings.outlived(after(200), 10)
-    assert (found.recording_id, alone) == (two, True)
+    assert (found.recording_id, alone) == (two, frozenset({"desk/a.wav"}))
+
+
+async def test_a_version_that_is_another_recordings_audio_is_not_deleted_with_the_first(store: SqlStore) -> None:
+    one = await taken(store, 1)
+    await store.recordings.keep(one, "me", kept("a", delete_at=after(100)), NOON)
+    assert await store.recordings.keep(one, None, kept("b"), NOON) == "version"
+    two = await taken(store, 2)
+    await store.recordings.keep(two, "me", kept("b"), NOON)
+    [(found, alone)] = await store.recordings.outlived(after(100), 10)
+    assert (found.recording_id, alone) == (one, frozenset({"desk/a.wav"}))
 
 
 async def test_what_was_published_before_somebody_deleted_it_is_not_taken_for_stored(store: SqlStore) -> None:

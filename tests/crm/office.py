@@ -112,10 +112,15 @@ class Office:
 
 @asynccontextmanager
 async def office(
-    directory: Path, destinations: Mapping[str, Mapping[str, Any]], *, workers: int = 1
+    directory: Path,
+    destinations: Mapping[str, Mapping[str, Any]],
+    *,
+    workers: int = 1,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[Office]:
     """Workers at work until the end."""
-    settings = Settings.model_validate({"destinations": destinations, "egress": {"allow": ["127.0.0.0/8"]}})
+    egress = {"allow": ["127.0.0.0/8"]}
+    settings = Settings.model_validate({"destinations": destinations, "egress": egress, **(tables or {})})
     url = f"sqlite:///{directory}/store.db"
     await upgrade(url)
     bus = SqliteBus(directory / "bus.db", poll=0.5)

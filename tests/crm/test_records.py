@@ -1,16 +1,21 @@
 """Every CRM's record of a call: found before it is made, made once, kept at the latest revision."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from hub.errors import NotDurable
-from hub.ports_forwarding import Tried
+from hub.calls.recorded import recording_id
+from hub.custody.links import Links
+from hub.errors import NotDurable, StoreUnavailable
+from hub.events import to_event
+from hub.ports_forwarding import Tried, Work
+from hub.ports_recordings import Announced, Kept
 from hub.simulator.crms.double import Double, served
 from hub.simulator.crms.mischief import Fault
+from hub.store.forwarding_verbs import SqlForwarding
 from tests.crm.office import CRMS, ID_FIELD, Mischief, Office, destination, double, office
 from tests.hub import until
 from tests.store.evidence import CALLER, call_id, ended, recording, started, whole_call
@@ -282,3 +287,165 @@ async def test_a_destination_that_hangs_slows_no_other(tmp_path: Path) -> None:
             await until(all_there)
             assert (await here.standing("ill")).waiting == 40
             assert ill.hanging > 0
+
+
+async def keep_audio(here: Office, number: int, leg: str, settled_at: datetime) -> str:
+    """Audio of a leg is stored at a moment, as the recordings worker does it; returns the recording's id."""
+    name = recording_id(call_id(number), leg)
+    times = (settled_at, settled_at + timedelta(days=1), settled_at)
+    await here.store.recordings.take(
+        [Announced(None, name, call_id(number), "infocaller", "line-900", leg, {}, *times, wanted=False)], settled_at
+    )
+    audio = Kept(f"{leg}.wav", leg * 64, 10, 1.5, "audio/wav", (), settled_at)
+    assert await here.store.recordings.keep(name, None, audio, settled_at) == "stored"
+    claimed = await here.store.claim(datetime.now(UTC), 100, 60)
+    await here.store.published([one.seq for one in claimed], settled_at)
+    await here.keep(*(to_event(one.message) for one in claimed))
+    return name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_record_has_a_link_that_opens_the_audio_that_was_stored_last(kind: str, tmp_path: Path) -> None:
+    """Of ids in whatever order; and the same link however often the record is written."""
+    tables = {"admin": {"token": "administrator"}, "http": {"public_url": "https://hub.example.com"}}
+    field = {"hubspot": "hs_call_recording_url", "zoho": "Voice_Recording__s"}.get(kind, "Description")
+    mapping = {"Description": "{recording.url?}"} if kind == "salesforce" else {}
+    async with (
+        served(double(kind)) as it,
+        office(tmp_path, {"crm": destination(kind, it, mapping=mapping)}, tables=tables) as here,
+    ):
+        links = Links.of(here.settings)
+        assert links is not None
+        await here.call(1)
+        now = datetime.now(UTC).replace(microsecond=0)
+        for n, leg in enumerate(("a", "b", "c"), start=1):
+            at = now + timedelta(seconds=n)
+            name = await keep_audio(here, 1, leg, at)
+            await here.settled(1 + n)
+            [record] = records(it, kind, 1)
+            assert record[field] == links.link(name, at)
+            token = record[field].partition("?token=")[2]
+            assert links.good(name, token, at), "it opens the audio"
+            tries = await here.store.forwarding.tries(call_id=call_id(1))
+            assert token not in str(tries), "and is not to be seen where requests are kept"
+
+
+async def test_a_doubt_lasts_long_enough_also_where_a_token_had_to_be_got_after_the_intent(tmp_path: Path) -> None:
+    """Each answer takes nearly the whole of its time, and a search lags as long as is configured for it."""
+    async with served(double("salesforce", lag=1.0)) as it:
+        it.mischief.next("expired", "drop", at=MAKES["salesforce"])
+        it.pause = 0.45
+        async with office(tmp_path, {"crm": destination("salesforce", it, settle=1.0)}) as here:
+            await here.call(1)
+            await dropped(it)
+            it.pause = 0.0
+            await here.settled(1)
+        assert it.tokens_given == 2
+        assert len(it.calls.all) == 1
+
+
+async def test_a_record_that_may_have_been_made_is_kept_up_though_its_call_is_not_wanted_any_more(
+    tmp_path: Path,
+) -> None:
+    async with served(double("hubspot")) as it:
+        it.mischief.next("drop", at=MAKES["hubspot"])
+        table = destination("hubspot", it, where={"recordings.0": {"present": False}}, mapping={"seen": "{revision}"})
+        async with office(tmp_path, {"crm": table}) as here:
+            await here.call(1)
+            await dropped(it)
+            await here.keep(recording(1, verb="stored"))
+            await here.settled(2)
+            [record] = it.calls.all.values()
+            assert record["seen"] == (await here.record(1))["revision"] == 5
+
+
+async def test_a_vendors_calls_wait_for_their_seal_where_that_vendors_seals_are_wanted(tmp_path: Path) -> None:
+    async with served(double("hubspot")) as it:
+        table = destination("hubspot", it, events=["call.infocaller.sealed", "recording.infocaller.stored"])
+        async with office(tmp_path, {"crm": table}) as here:
+            await here.keep(started(1), recording(1, verb="stored"))
+            await here.settled(1)
+            assert it.calls.all == {}
+            await here.call(1)
+            await here.settled(2)
+            assert len(it.calls.all) == 1
+
+
+async def dropped(it: Double) -> None:
+    """Until an answer was."""
+
+    async def look() -> bool:
+        return bool(it.mischief.done["drop"])
+
+    await until(look)
+
+
+class Claims:
+    """The claims of a store's forwarding, counted."""
+
+    def __init__(self, here: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        claim_work = here.store.forwarding.claim_work
+
+        async def counted(*arguments: Any) -> list[Work]:
+            self.count += 1
+            return await claim_work(*arguments)
+
+        monkeypatch.setattr(here.store.forwarding, "claim_work", counted)
+
+
+async def test_a_destination_that_hangs_or_is_disabled_is_not_looked_at_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look is a transaction, for which everybody else waits where the store is one file."""
+    async with served(double("hubspot")) as it, office(tmp_path, {"crm": destination("hubspot", it)}) as here:
+        claims = Claims(here, monkeypatch)
+        it.mischief.next("hang", "hang", at="calls/search")
+        await here.call(1)
+        await here.settled(1)
+        assert it.hanging == 2, "it hung for a second"
+        assert claims.count < 15
+        await here.store.forwarding.disable("crm", "hubspot", "410", datetime.now(UTC))
+        before = claims.count
+        await here.call(2)
+
+        async def looked() -> bool:
+            return claims.count > before + 1
+
+        began = asyncio.get_running_loop().time()
+        await until(looked)
+        assert asyncio.get_running_loop().time() - began > 0.5
+
+
+async def test_a_destination_is_met_though_the_store_was_away_when_its_worker_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meet, asked = SqlForwarding.meet, []
+
+    async def away_at_first(self: SqlForwarding, *arguments: Any) -> None:
+        asked.append(arguments)
+        if len(asked) < 3:
+            raise StoreUnavailable("away")
+        await meet(self, *arguments)
+
+    monkeypatch.setattr(SqlForwarding, "meet", away_at_first)
+    monkeypatch.setattr("workers.crm.destination._AFTER_FAILURE", 0.01)
+    async with served(double("hubspot")) as it, office(tmp_path, {"crm": destination("hubspot", it)}) as here:
+        await here.call(1)
+        await here.settled(1)
+        assert (await here.standing("crm")).done == 1
+        assert len(asked) == 3
+
+
+async def test_requests_to_a_destination_that_is_configured_no_more_are_forgotten_too(tmp_path: Path) -> None:
+    async with served(double("hubspot")) as it:
+        async with office(tmp_path, {"old": destination("hubspot", it)}) as here:
+            await here.call(1)
+            await here.settled(1)
+        async with office(tmp_path, {"new": destination("hubspot", it)}) as here:
+            [forwarder] = here.workers
+            for days, left in ((29, True), (31, False)):
+                forwarder._clock = lambda days=days: datetime.now(UTC) + timedelta(days=days)  # type: ignore[misc]
+                await forwarder._forget()
+                tries = await here.store.forwarding.tries(call_id=call_id(1))
+                assert any(one.destination == "old" for one in tries) is left

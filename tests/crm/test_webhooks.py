@@ -137,3 +137,34 @@ async def test_a_breaker_opens_and_closes_with_an_event_each_and_burns_few_attem
         verbs = [one.message.routing_key for one in claimed]
         assert verbs == ["destination.webhook.opened", "destination.webhook.closed"]
         assert orjson.loads(claimed[0].message.body)["reason"].startswith("answered 500")
+
+
+async def test_a_receiver_that_does_not_let_one_event_in_is_asked_again_soon_and_gets_the_others(
+    tmp_path: Path,
+) -> None:
+    """There are no other credentials to get: a 401 of one request is a failure like another."""
+    async with served(receiver()) as it:
+        it.mischief.next("expired", "expired")
+        async with office(tmp_path, {"hook": destination("webhook", it)}) as here:
+            await here.call(1)
+            await here.settled(1)
+            tries = await here.store.forwarding.tries(call_id=call_id(1))
+            assert [(one.outcome, one.attempt) for one in tries] == [("expired", 1), ("expired", 2), ("done", 3)]
+            claimed = await here.store.claim(datetime.now(UTC), 100, 60)
+            assert claimed == [], "its breaker stayed as it was"
+
+
+async def test_a_receiver_that_lets_nobody_in_opens_its_breaker(tmp_path: Path) -> None:
+    async with (
+        served(receiver(mischief=Mischief({"expired": 1.0}))) as it,
+        office(tmp_path, {"hook": destination("webhook", it)}) as here,
+    ):
+        await asyncio.gather(*(here.call(number) for number in range(6)))
+
+        async def opened() -> bool:
+            return bool((await here.standing("hook")).breaker == "open")
+
+        await until(opened)
+        assert (await here.standing("hook")).breaker_reason.startswith("answered 401")
+        it.mischief.shares.clear()
+        await here.settled(6)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from hub.errors import Doubtful, Forbidden, LaneClosed, NotSent, RateLimited, TrunklineError
+from hub.errors import Doubtful, Forbidden, LaneClosed, NotSent, NoTurn, RateLimited, TrunklineError
 from hub.outgoing import BODY_LIMIT, Closed, Lane, Opened, Outgoing, Request, Tempo, verdict
 from hub.outgoing.lane import log
 from tests.faults import scale
@@ -319,7 +319,7 @@ async def test_whoever_waits_too_long_for_a_turn_was_not_sent() -> None:
     async with raw() as server, lane(concurrency=1, timeout=0.3) as one:
         first = asyncio.create_task(one.ask(Request("GET", server.url), within=2))
         await becomes(lambda: one.state().in_flight == 1)
-        with pytest.raises(NotSent, match=r"turn did not come within 0\.3 s"):
+        with pytest.raises(NoTurn, match=r"turn did not come within 0\.3 s"):
             await one.ask(Request("GET", server.url))
         first.cancel()
         await asyncio.wait([first])
@@ -488,6 +488,29 @@ async def test_many_that_ask_at_once_make_one_probe() -> None:
         results = await asyncio.gather(*(one.ask(Request("POST", base)) for _ in range(20)), return_exceptions=True)
         assert [type(result) for result in results].count(LaneClosed) == 19
         assert asked == 6
+
+
+async def test_whoever_waits_for_room_behind_a_probe_that_hangs_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may take longer than the time between two probes."""
+    tempo = Tempo(connect=1, read=5, probe_every=0.05)
+    async with raw() as server, lane(tempo=tempo) as one:
+        one.trip("by the caller's judgement")
+        assert await one.room() == 1
+        probing = asyncio.create_task(one.ask(Request("GET", server.url), within=0.5))
+        looks, news = 0, one._turns.news
+
+        async def counted(within: float) -> None:
+            nonlocal looks
+            looks += 1
+            await news(within)
+
+        monkeypatch.setattr(one._turns, "news", counted)
+        await becomes(lambda: one.state().in_flight == 1)
+        waiting = asyncio.create_task(one.room())
+        with suppress(TrunklineError):
+            await probing
+        assert 1 < looks < 60
+        waiting.cancel()
 
 
 async def test_answers_that_refuse_are_no_sign_of_sickness() -> None:

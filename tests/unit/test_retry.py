@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from hub.errors import NotDurable, NotYet, Permanent, RateLimited, StoreUnavailable, Undecodable
+from hub.errors import NotDurable, NoTurn, NotYet, Permanent, RateLimited, StoreUnavailable, Undecodable
 from hub.retry import ATTEMPTS, LONGEST_WISH, QUICK_ATTEMPTS, Next, Plan, delay, describe, give_up, plan
 
 NOW = datetime(2026, 11, 20, 9, 15, 30, tzinfo=UTC)
@@ -66,6 +66,11 @@ def test_what_is_not_ready_comes_back_when_it_said_and_is_never_given_up(
 def test_a_store_that_is_down_costs_no_attempt(attempt: int, spread: float) -> None:
     planned = plan(StoreUnavailable("down"), attempt, NOW, spread)
     assert planned == Plan(Next.SNOOZE, delay(attempt, spread=spread), "down")
+
+
+@given(attempts, spreads)
+def test_what_never_had_its_turn_comes_back_soon_and_costs_no_attempt(attempt: int, spread: float) -> None:
+    assert plan(NoTurn("too many"), attempt, NOW, spread) == Plan(Next.SNOOZE, delay(1, spread=spread), "too many")
 
 
 @pytest.mark.parametrize("error", [Permanent("422: unknown field"), Undecodable("422: unknown field")])

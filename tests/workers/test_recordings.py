@@ -1,18 +1,26 @@
 """The recordings worker against a vendor that misbehaves in every way."""
 
 import asyncio
+import fcntl
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from aiohttp import web
 
 from hub import retry
-from hub.simulator.audio import AudioServer
+from hub.errors import Expired, NoTurn, RateLimited, Refused, StoreUnavailable
+from hub.ports_recordings import Recording
+from hub.simulator.audio import AudioServer, wav
+from hub.store.recordings_verbs import SqlRecordings
+from hub.vendors.ucontact.session import Session
 from tests.hub import until
 from tests.workers.recording_house import available, house, manifest_of, named, sha
-from workers.recordings import QUEUE, fetching, service, troubles
+from workers.recordings import QUEUE, download, fetching, service, troubles
+from workers.recordings.scratch import Scratch
+from workers.recordings.sources import Candidates
 from workers.recordings.taking import announced
 
 LASTING: Final = timedelta(days=3)
@@ -303,3 +311,140 @@ async def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path:
         await here.settled("a")
         assert not left.exists()
         assert named("a")
+
+
+class Wilful(AudioServer):
+    """Answers as it is told to, in order; then as it should."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__()
+        self.answers = list(answers)
+        self.at: list[float] = []
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self.at.append(asyncio.get_running_loop().time())
+        if self.answers:
+            return self.answers.pop(0)  # type: ignore[no-any-return]
+        return await super()._serve(request)
+
+
+@pytest.mark.parametrize("status", [404, 202, 503])
+async def test_what_is_not_ready_is_not_asked_for_before_the_vendor_said(tmp_path: Path, status: int) -> None:
+    vendor = Wilful(web.Response(status=status, headers={"Retry-After": "2"}))
+    async with house(tmp_path, vendor=vendor) as here:
+        await here.publish("a")
+        assert (await here.settled("a"))["a"].state == "stored"
+        first, second = vendor.at
+        assert 1.9 < second - first < 6
+
+
+NOW: Final = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+
+
+def waiting(left: timedelta = timedelta(days=1)) -> Recording:
+    return Recording("r", "c", "focalscope", "desk", "l", "waiting", {}, NOW - LASTING, NOW + left, NOW, 0)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 0.999])
+def test_a_429_without_a_word_on_when_is_not_asked_again_at_once_and_costs_no_attempt(spread: float) -> None:
+    for error in (RateLimited(NOW, "429"), NoTurn("too many ask it")):
+        planned = troubles.plan(error, waiting(), NOW, spread)
+        assert isinstance(planned, troubles.Again)
+        assert NOW + timedelta(seconds=retry.delay(1, spread=0)) <= planned.at <= NOW + timedelta(seconds=5)
+        assert not planned.counts
+        assert troubles.plan(error, waiting(-timedelta(1)), NOW, spread) == troubles.Over("unreachable")
+
+
+async def test_a_download_that_comes_byte_by_byte_over_many_connections_has_one_time_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection brings a little and breaks: there is always some progress."""
+
+    class Crumbs(AudioServer):
+        async def _serve(self, request: web.Request) -> web.StreamResponse:
+            self.asked["a"] += 1
+            body = wav("a", 60.0)
+            wanted = request.headers.get("Range", "bytes=0-")
+            start = int(wanted.removeprefix("bytes=").partition("-")[0])
+            head = {"ETag": '"x"', "Content-Length": str(len(body) - start)}
+            if start:
+                head["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            answer = web.StreamResponse(status=206 if start else 200, headers=head)
+            await answer.prepare(request)
+            await answer.write(body[start : start + 1])
+            assert request.transport is not None
+            await asyncio.sleep(0.1)  # of a connection that breaks at once the reader would see nothing
+            request.transport.close()
+            return answer
+
+    monkeypatch.setattr(download, "_AFTER_CUT", 0.01)
+    vendor = Crumbs()
+    async with house(tmp_path, vendor=vendor, recordings={"timeout": 3.0, "concurrency": 1}) as here:
+        await here.publish("a")
+
+        async def tried() -> Recording | None:
+            found = await here.of("a")
+            return found if found is not None and found.attempt else None
+
+        failed = await until(tried)
+        assert failed.state == "waiting"
+        assert vendor.asked["a"] > 1
+
+
+class Doorless(Session):
+    """A session whose vendor answers every login with an error of its own."""
+
+    def __init__(self) -> None:
+        """Asks nobody."""
+
+    async def authorization(self) -> Any:
+        raise Refused(404, "answered 404: maintenance")
+
+
+async def test_a_login_that_is_refused_is_no_verdict_on_a_recording() -> None:
+    """While the vendor's house is closed nothing can be said of what is in it."""
+    source = Candidates(["https://instance.example/{guid}"], Doorless())
+    with pytest.raises(Expired) as caught:
+        await anext(source.requests(waiting()))
+    assert isinstance(troubles.plan(caught.value, waiting(), NOW, 0.5), troubles.Again)
+
+
+async def test_what_waited_for_a_place_is_fetched_though_the_store_was_away_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, at_work=False, desk={"recording_url": None}) as here:
+        one = announced(available("a"), here.settings, datetime.now(UTC))
+        await here.store.recordings.take([one], datetime.now(UTC))
+    wake, asked = SqlRecordings.wake, []
+
+    async def away_at_first(self: SqlRecordings, *arguments: Any) -> int:
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise StoreUnavailable("away")
+        return await wake(self, *arguments)
+
+    monkeypatch.setattr(SqlRecordings, "wake", away_at_first)
+    async with house(tmp_path) as here:
+        assert (await here.settled("a"))["a"].state == "stored"
+
+
+def test_a_folder_that_is_swept_before_its_owner_has_locked_it_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes that start at the same time: one takes the other's new folder for a dead one's."""
+    lock, others = fcntl.flock, list[Scratch]()
+
+    def interrupted(file: Any, how: int) -> None:
+        if not others:
+            others.append(Scratch(tmp_path, 0))
+            others[0].open()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+    mine = Scratch(tmp_path, 0)
+    mine.open()
+    for one in (mine, *others):
+        with one.file("a") as path:
+            path.write_bytes(b"RIFF")
+        one.close()
+    assert list(tmp_path.iterdir()) == []

@@ -20,19 +20,22 @@ from hub import failpoints, retry
 from hub.bus.patterns import matches
 from hub.config import AnyDestination
 from hub.configured import secrets_in
+from hub.custody.links import Links
 from hub.errors import Expired, Gone, NotYet, StoreUnavailable, TrunklineError
 from hub.events import Event
 from hub.forwarding.wanting import Where, binding
 from hub.outgoing import Closed, Opened, Outgoing
-from hub.ports_forwarding import Again, Done, ForwardingStore, GivenUp, Going, Outcome, Tried, Work
+from hub.ports_forwarding import Again, Done, GivenUp, Going, Outcome, Tried, Work
 from workers.crm.clerk import Together
-from workers.crm.kinds import KINDS, keeps_calls
+from workers.crm.kinds import KINDS, Around, keeps_calls
+from workers.crm.listening import CrmStore
 from workers.crm.visit import Lost, Visit, lease
 
 _IDLE: Final = 1.0  # seconds until another look: another process may have taken what is due here
 _AFTER_FAILURE: Final = 1.0
 _AHEAD: Final = 3  # times as many are claimed as it bears at once, so that the next are at hand
 _LOCKED_OUT: Final = 30.0  # seconds, where it does not know us: people have to do something
+_STRANGERS: Final = 5  # answers in a row, where requests prove themselves, after which it is not this or that one
 _log = structlog.get_logger("crm")
 
 
@@ -64,11 +67,19 @@ class Destination:
     """``run`` until ``stop``."""
 
     def __init__(
-        self, name: str, settings: AnyDestination, store: ForwardingStore, clock: Callable[[], datetime]
+        self,
+        name: str,
+        settings: AnyDestination,
+        store: CrmStore,
+        clock: Callable[[], datetime],
+        *,
+        links: Links | None = None,
     ) -> None:
+        """Args: links: sign links to audio, for who is told of it."""
         self.name, self.settings = name, settings
         self.wish = Wish(name, settings)
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._links = store, clock, links
+        self._strangers = 0  # answers in a row that said that nobody knows us there
         self._in_hand: set[asyncio.Task[None]] = set()
         self._due, self._room = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()
@@ -99,16 +110,17 @@ class Destination:
             timeout=settings.timeout,
             on_change=self._news.put_nowait,
         )
-        sealed = self.wish.takes("call.any.sealed")
-        self._kind = KINDS[settings.kind](
-            settings,
+        around = Around(
             self._store,
-            lambda: outgoing.lane(f"{lane_name}.token", rate=10, concurrency=1, timeout=settings.timeout),
-            sealed,
+            self._links,
+            door=lambda: outgoing.lane(f"{lane_name}.token", rate=10, concurrency=1, timeout=settings.timeout),
+            sealed=lambda vendor: self.wish.takes(f"call.{vendor}.sealed"),
         )
+        self._kind = KINDS[settings.kind](settings, around)
         telling = asyncio.create_task(self._tell_news(), name=f"{lane_name} news")
         try:
-            await self._patiently(self._meet)
+            while not self._stopping.is_set() and not await self._patiently(self._meet):
+                pass
             while not self._stopping.is_set():
                 await self._patiently(self._round)
             if self._in_hand:
@@ -167,6 +179,7 @@ class Destination:
     def _dealt_with(self, task: "asyncio.Task[None]") -> None:
         self._in_hand.discard(task)
         self._room.set()
+        self._due.set()  # it may be due again, and nothing else says so
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("crm.defect", destination=self.name, error=repr(error)[:500])
 
@@ -205,6 +218,7 @@ class Destination:
                 continue
             failpoints.hit("crm.after_effect")
             if isinstance(outcome, Done):
+                self._strangers = 0
                 self._prove()
             return
 
@@ -227,9 +241,13 @@ class Destination:
         match error:
             case NotYet():
                 return self._later(visit, error, counted=False, after=error.after)
-            case Expired():
+            case Expired() if self._kind.credentials is not None:
                 self._lane.trip(str(error))
                 return self._later(visit, error, counted=False, after=_LOCKED_OUT)
+            case Expired():  # it was of this request: one that is never let in must not stop the others
+                self._strangers += 1
+                if self._strangers >= _STRANGERS:
+                    self._lane.trip(str(error))
             case Gone():
                 await self._disable(str(error))
                 return self._later(visit, error, counted=False)
@@ -293,13 +311,13 @@ class Destination:
     # --- the store ---------------------------------------------------------------------------------------------------
 
     async def _extended(self, items: Sequence[tuple[Work, bool]]) -> list[bool]:
-        found: dict[str, bool] = {}
+        found: dict[tuple[str, str], bool] = {}  # by claim: of one that was over we may have the next
         for intent in (False, True):
             works = [work for work, meant in items if meant is intent]
             if works:
                 mine = await self._store.forwarding.extend(works, self._clock(), self._lease, intent=intent)
-                found |= {work.key: ours for work, ours in zip(works, mine, strict=True)}
-        return [found[work.key] for work, _ in items]
+                found |= {(work.key, work.claim): ours for work, ours in zip(works, mine, strict=True)}
+        return [found[work.key, work.claim] for work, _ in items]
 
     async def _concluded(self, items: Sequence[tuple[Outcome | None, Sequence[Tried]]]) -> list[None]:
         outcomes = [outcome for outcome, _ in items if outcome is not None]
@@ -327,12 +345,15 @@ class Destination:
 
     # --- patience ----------------------------------------------------------------------------------------------------
 
-    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the store was there for it; else a moment has passed."""
         try:
             await step()
         except StoreUnavailable as error:
             _log.warning("crm.waiting", destination=self.name, reason=str(error))
             await self._first(self._stopping, _AFTER_FAILURE)
+            return False
+        return True
 
     @staticmethod
     async def _first(event: asyncio.Event, seconds: float) -> None:

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from hub.config import AnyDestination, CrmDestination
+from hub.custody.links import Links
 from hub.outgoing import Lane
-from hub.ports_forwarding import ForwardingStore, Outcome
+from hub.ports_forwarding import Outcome
 from workers.crm.credentials import Credentials, credentials
 from workers.crm.crm import Crm
 from workers.crm.hubspot import HubSpot
+from workers.crm.listening import CrmStore, Listening
 from workers.crm.records import Records
 from workers.crm.salesforce import Salesforce
 from workers.crm.visit import Visit
@@ -42,20 +44,37 @@ class Kind:
     credentials: Credentials | None = None
 
 
-Make = Callable[[Any, ForwardingStore, Callable[[], Lane], bool], Kind]
-"""Of settings, store, a maker of the lane for tokens, and whether sealed calls are wanted."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a destination has around it.
+
+    Attributes:
+        links: sign links to audio; None where there is nothing to sign with.
+        door: makes the lane that tokens are got over.
+        sealed: whether a vendor's calls are wanted when they are sealed.
+    """
+
+    store: CrmStore
+    links: Links | None
+    door: Callable[[], Lane]
+    sealed: Callable[[str], bool]
+
+
+Make = Callable[[Any, "Around"], Kind]
+"""Of its settings, and what is around it."""
 
 
 def _crm(kind: Callable[[Any], Crm]) -> Make:
-    def make(settings: CrmDestination, store: ForwardingStore, door: Callable[[], Lane], sealed: bool) -> Kind:
-        crm = kind(settings)
-        return Kind(Records(crm, settings, store, sealed=sealed), crm.scheme, credentials(settings, door))
+    def make(settings: CrmDestination, around: Around) -> Kind:
+        crm, listening = kind(settings), Listening(around.store, around.links)
+        records = Records(crm, settings, around.store, listening=listening, sealed=around.sealed)
+        return Kind(records, crm.scheme, credentials(settings, around.door))
 
     return make
 
 
 KINDS: Final[dict[str, Make]] = {
-    "webhook": lambda settings, *_: Kind(Webhooks(Webhook(settings))),
+    "webhook": lambda settings, _: Kind(Webhooks(Webhook(settings))),
     "hubspot": _crm(HubSpot),
     "salesforce": _crm(Salesforce),
     "zoho": _crm(Zoho),

@@ -4,7 +4,7 @@ None of the CRMs has an idempotency key for these records. So whoever is about t
 claim, and whoever finds such a note looks whether the record is there, for as long as a search may lag behind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from time import monotonic
@@ -19,8 +19,9 @@ from hub.errors import NotSent, NotYet, Permanent, RateLimited, Refused
 from hub.events import to_event
 from hub.forwarding.numbers import spellings
 from hub.forwarding.wanting import Where
-from hub.ports_forwarding import Done, ForwardingStore, Outcome
+from hub.ports_forwarding import Done, Outcome
 from workers.crm.crm import Crm, Fields
+from workers.crm.listening import CrmStore, Listening
 from workers.crm.visit import Visit, lease
 
 _UNFOLDED: Final = timedelta(minutes=5)  # an event that the store has not kept by then, it never will
@@ -43,24 +44,34 @@ class Records:
     Args:
         crm: its requests and answers.
         settings: as configured.
-        sealed: whether calls are wanted when they are sealed; then they are not wanted before.
+        listening: knows the link to a call's audio.
+        sealed: whether a vendor's calls are wanted when they are sealed; then they are not wanted before.
     """
 
-    def __init__(self, crm: Crm, settings: CrmDestination, store: ForwardingStore, *, sealed: bool) -> None:
+    def __init__(
+        self,
+        crm: Crm,
+        settings: CrmDestination,
+        store: CrmStore,
+        *,
+        listening: Listening,
+        sealed: Callable[[str], bool],
+    ) -> None:
         self._crm, self._settings, self._store, self._sealed = crm, settings, store, sealed
+        self._listening = listening
         self._where = Where(settings.where)
         self._doubt = timedelta(seconds=2 * settings.timeout + settings.settle)
 
     async def do(self, visit: Visit, now: datetime) -> Outcome:
         """One visit. Raises NotYet, Lost, StoreUnavailable and what requests raise."""
-        record = await self._record(visit, now)
-        work = visit.work
-        if work.remote_id is None and not self._is_meant(record):
+        record = await self._listening.told(await self._record(visit, now))
+        work, meant = visit.work, self._is_meant(record)
+        if work.remote_id is None and work.intent_at is None and not meant:
             return Done(work)
         fields = self._crm.fields(record)
         remote_id = work.remote_id or await self._found(visit, now)
         if remote_id is None:
-            return await self._made(visit, record, fields, now)
+            return await self._made(visit, record, fields, now) if meant else Done(work)
         visit.remote_id = remote_id  # worth keeping whatever follows: nobody has to look for it, or doubts it
         if digest(fields) != work.digest:
             try:
@@ -90,7 +101,7 @@ class Records:
         return parsed
 
     def _is_meant(self, record: Mapping[str, Any]) -> bool:
-        return self._where(record) and not (self._sealed and not record.get("sealed"))
+        return self._where(record) and bool(record.get("sealed") or not self._sealed(str(record["vendor"])))
 
     async def _found(self, visit: Visit, now: datetime) -> str | None:
         """The record there; None once it is sure that there is none."""

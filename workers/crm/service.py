@@ -13,14 +13,16 @@ import structlog
 
 from hub import failpoints, metrics
 from hub.config import Settings
+from hub.custody.links import Links
 from hub.errors import Permanent, TrunklineError
 from hub.events import Event, to_message
 from hub.outgoing import Outgoing, Tempo
 from hub.ports import Bus
-from hub.ports_forwarding import ForwardingStore, Given
+from hub.ports_forwarding import Given
 from workers.beside import repeat, together
 from workers.crm import NAME, queue
 from workers.crm.destination import Destination
+from workers.crm.listening import CrmStore
 from workers.presence import Crew
 from workers.runner import Runner, Worker
 
@@ -30,6 +32,7 @@ _BURY_LEASE: Final = 20.0
 _SWEEP: Final = 0.5  # seconds between two looks for what was given up
 _LOOK: Final = 5.0  # seconds between two looks at how the destinations are
 _FORGET: Final = 600.0  # seconds between two removals of old requests
+_KEPT: Final = 30.0  # days, of a destination that is configured no more
 _PATIENCE: Final = 15.0  # seconds that requests on their way are given at the end
 _log = structlog.get_logger("crm")
 
@@ -40,7 +43,7 @@ class Forwarder:
     def __init__(
         self,
         settings: Settings,
-        store: ForwardingStore,
+        store: CrmStore,
         bus: Bus,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -50,7 +53,8 @@ class Forwarder:
         self._store, self._bus, self._clock = store, bus, clock
         self._outgoing = Outgoing(settings.egress.allow, tempo=tempo)
         self.destinations = [
-            Destination(name, one, store, clock) for name, one in sorted(settings.destinations.items())
+            Destination(name, one, store, clock, links=Links.of(settings))
+            for name, one in sorted(settings.destinations.items())
         ]
         self._stopping = asyncio.Event()
         worker = Worker(NAME, queue(settings), self.handle, batch=_BATCH, prefetch=2 * _BATCH)
@@ -134,10 +138,12 @@ class Forwarder:
         """Removes requests whose time is over."""
         if not await self._store.lead("crm.forget", self.process, self._clock(), _FORGET / 2):
             return _FORGET
-        for destination in self.destinations:
-            before = self._clock() - timedelta(days=destination.settings.keep_days)
-            while await self._store.forwarding.forget(destination.name, before):
-                _log.debug("crm.forgot", destination=destination.name, before=before.isoformat())
+        kept = {one.destination: _KEPT for one in await self._store.forwarding.standings()}
+        kept |= {one.name: one.settings.keep_days for one in self.destinations}
+        for name, days in kept.items():
+            before = self._clock() - timedelta(days=days)
+            while await self._store.forwarding.forget(name, before):
+                _log.debug("crm.forgot", destination=name, before=before.isoformat())
         return _FORGET
 
     def _waiting(self, error: TrunklineError) -> None:

@@ -17,6 +17,9 @@ T = TypeVar("T")
 BODY: Final = 2000
 """Characters that are kept of a request's body and of an answer's."""
 
+_FRESH: Final = 0.25
+"""Seconds for which an intent is as good as new."""
+
 _CERTAIN: Final = (NotSent, Refused, Forbidden, Expired, RateLimited)
 """After these nothing was done at the other side."""
 
@@ -63,6 +66,7 @@ class Visit:
         self._extend = extend
         self._clock = clock
         self._scheme, self._credentials = scheme, credentials
+        self._intended_at = 0.0
 
     async def intend(self) -> None:
         """Notes that the record is about to be made. Raises Lost."""
@@ -96,8 +100,10 @@ class Visit:
             raise
 
     async def _once(self, step: str, request: Request, read: Callable[[Answer], T]) -> T:
-        if self._until - monotonic() < 2 * self._timeout + 1:
-            await self._hold(intent=False)
+        # The doubt counts from the intent; where a token had to be got since, it would be over too early.
+        stale = self.making and monotonic() - self._intended_at > _FRESH
+        if stale or self._until - monotonic() < 2 * self._timeout + 1:
+            await self._hold(intent=stale)
         at, began = self._clock(), monotonic()
         answer: Answer | None = None
         problem: TrunklineError | None = None
@@ -120,6 +126,8 @@ class Visit:
         if not await self._extend((self.work, intent)):
             raise Lost
         self._until = began + lease(self._timeout)
+        if intent:
+            self._intended_at = began
 
     def _signed(self, request: Request, token: str | None) -> Request:
         if token is None:

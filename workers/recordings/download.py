@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any, Final
 
 from hub.errors import CustodyUnavailable, Doubtful
-from hub.outgoing import Answer, Lane, Request, Streamed, shown_url, verdict
+from hub.outgoing import Answer, Lane, Request, Streamed, retry_after, shown_url, verdict
 from workers.recordings.scratch import Scratch
 from workers.recordings.troubles import Damaged, NotReady, TooLarge
 
@@ -57,7 +58,7 @@ async def download(lane: Lane, request: Request, path: Path, scratch: Scratch, *
         path: an empty file.
         scratch: whose file it is; asked for room.
         most: bytes that are taken.
-        total: seconds for each request.
+        total: seconds, however often it is cut.
 
     Raises:
         NotReady: 404, 202.
@@ -66,17 +67,18 @@ async def download(lane: Lane, request: Request, path: Path, scratch: Scratch, *
         What ``Lane.stream`` and ``hub.outgoing.verdict`` have.
     """
     got = Download(path)
+    end = monotonic() + total
     try:
         with path.open("r+b", buffering=0) as file:
             while True:
                 before = got.size
                 try:
-                    async with lane.stream(_resumed(request, got), total=total) as streamed:
+                    async with lane.stream(_resumed(request, got), total=end - monotonic()) as streamed:
                         if await _whole_already(streamed, got, file):
                             return got
                         await _receive(streamed, got, file, scratch, most)
                 except Doubtful:
-                    if got.size <= before or not _resumable(got):
+                    if got.size <= before or not _resumable(got) or monotonic() + _AFTER_CUT >= end:
                         raise
                     got.resumed += 1
                     await asyncio.sleep(_AFTER_CUT)
@@ -127,7 +129,8 @@ async def _whole_already(streamed: Streamed, got: Download, file: IO[bytes]) -> 
             raise Damaged("what is at the vendor changed while it was downloaded")
         return False
     if status in _NOT_YET:
-        raise NotReady(f"{status} from {shown_url(streamed.url)}")
+        now = datetime.now(UTC)
+        raise NotReady(f"{status} from {shown_url(streamed.url)}", retry_after(Answer(status, streamed.headers), now))
     if status != _OK:
         answer = Answer(status, streamed.headers, await streamed.body())
         raise verdict(answer, datetime.now(UTC)) or Damaged(f"{status} for a whole file")

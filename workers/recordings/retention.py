@@ -29,18 +29,17 @@ class Retention:
         due = await self._store.recordings.outlived(self._clock(), _AT_ONCE)
         for recording, alone in due:
             if recording.kept is not None:
-                await self._remove(recording, recording.kept, alone=alone)
+                await self._remove(recording, recording.kept, alone)
             if await self._store.recordings.deleted(recording.recording_id, self._clock()):
                 metrics.recordings_deleted.labels(recording.source).inc()
                 _log.info("recording.deleted", recording_id=recording.recording_id, call_id=recording.call_id)
         return len(due)
 
-    async def _remove(self, recording: Recording, kept: Kept, *, alone: bool) -> None:
+    async def _remove(self, recording: Recording, kept: Kept, alone: frozenset[str]) -> None:
         """A recording of the same audio keeps it; each has a manifest of its own."""
+        for key in sorted(alone):
+            await self._custody.delete(key)
         for version in recording.versions:
-            await self._custody.delete(str(version["key"]))
             await self._custody.delete(manifest_key(str(version["key"]), recording.recording_id))
-        if alone:
-            await self._custody.delete(kept.key)
         manifest = deletion(recording, kept, self._clock())
         await self._custody.write(manifest_key(kept.key, recording.recording_id), manifest)

@@ -27,7 +27,7 @@ class Scratch:
     def __init__(self, directory: Path, min_free: int) -> None:
         self._directory = directory
         self._min_free = min_free
-        self._mine = directory / f"work.{os.getpid()}.{token_hex(4)}"
+        self._mine = directory
         self._lock: IO[bytes] | None = None
         self._busy = Lock()
         self._closed = False
@@ -41,9 +41,7 @@ class Scratch:
                 self._directory.mkdir(_FOLDER, parents=True, exist_ok=True)
                 removed = sum(_removed(folder) for folder in self._directory.glob("work.*"))
                 if self._lock is None:
-                    self._mine.mkdir(_FOLDER)
-                    self._lock = (self._mine / _LOCK).open("wb")
-                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._mine, self._lock = _owned(self._directory)
             except OSError as error:
                 raise CustodyUnavailable(f"{self._directory}: {error.strerror or error}") from error
             return removed
@@ -84,6 +82,23 @@ class Scratch:
                 f"{self._directory}: {free >> 20} MiB are free, {wanted >> 20} wanted, "
                 f"{self._min_free >> 20} stay free (recordings.min_free_bytes)"
             )
+
+
+def _owned(directory: Path) -> tuple[Path, IO[bytes]]:
+    """A folder of our own, and its lock: before it was locked, who looks for dead ones may have removed it as one."""
+    while True:
+        mine = directory / f"work.{os.getpid()}.{token_hex(4)}"
+        mine.mkdir(_FOLDER)
+        with suppress(FileNotFoundError, BlockingIOError):
+            lock = (mine / _LOCK).open("wb")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat((mine / _LOCK).stat(), os.fstat(lock.fileno())):
+                    return mine, lock
+            except BaseException:
+                lock.close()
+                raise
+            lock.close()
 
 
 def _removed(folder: Path) -> int:

@@ -159,10 +159,10 @@ class Recordings:
     async def _fetch(self, fetcher: Fetcher) -> None:
         """Claims what is due of a source whenever its lane has room, and lets each go its way."""
         running: set[asyncio.Task[None]] = set()
-        with contextlib.suppress(StoreUnavailable):
-            await self._store.recordings.wake(fetcher.name, self._clock())
+        woken = False
         try:
             while not self._stopping.is_set():
+                woken = woken or await self._wake(fetcher.name)
                 wait = await self._claim(fetcher, running)
                 if wait > 0:
                     await self._woken(wait)
@@ -173,6 +173,15 @@ class Recordings:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await fetcher.close()
+
+    async def _wake(self, source: str) -> bool:
+        """Those that waited for a place to be configured; whether the store was there to do it."""
+        try:
+            await self._store.recordings.wake(source, self._clock())
+        except StoreUnavailable as error:
+            _log.warning("recordings.waiting", what=source, reason=str(error))
+            return False
+        return True
 
     async def _claim(self, fetcher: Fetcher, running: set["asyncio.Task[None]"]) -> float:
         """Begins what can begin now; returns the seconds until it is worth another look."""

@@ -1,12 +1,13 @@
 """Where each source keeps its audio, and what a request for it carries."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from string import Formatter
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from hub.config import AnySource, FocalScopeSource, Settings, UContactSource
+from hub.errors import Expired, Permanent
 from hub.outgoing import Lane, Request, Token
 from hub.ports_recordings import Recording
 from hub.vendors.ucontact.making import make_session
@@ -70,17 +71,25 @@ class Candidates:
     async def requests(self, recording: Recording) -> AsyncIterator[Request]:
         """Each place, with the token of the moment."""
         for template in self._templates:
-            token = await self._session.authorization()
+            token = await self._told(self._session.authorization())
             yield Request("GET", rendered(template, recording), {"Authorization": token.value})
 
     async def rejected(self, request: Request) -> bool:
         """Another session than the request's: one for all whose requests were rejected together."""
-        await self._session.renewed(Token(request.headers["Authorization"]))
+        await self._told(self._session.renewed(Token(request.headers["Authorization"])))
         return True
 
     async def close(self) -> None:
         """Ends the session."""
         await self._session.close()
+
+    @staticmethod
+    async def _told(token: Awaitable[Token]) -> Token:
+        """What is refused at the door is no word on the recording behind it."""
+        try:
+            return await token
+        except Permanent as error:
+            raise Expired(f"no session: {error}") from error
 
 
 def templates(source: AnySource) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from hub.errors import (
     Gone,
     LaneClosed,
     Later,
+    NoTurn,
     Permanent,
     RateLimited,
     TrunklineError,
@@ -29,7 +30,15 @@ _CUSTODY: Final = (10.0, 60.0)  # seconds
 
 
 class NotReady(TrunklineError):
-    """The vendor does not have it yet: 404, 202, 0 bytes, or it still grows."""
+    """The vendor does not have it yet: 404, 202, 0 bytes, or it still grows.
+
+    Attributes:
+        until: not to be asked before, where it said so.
+    """
+
+    def __init__(self, reason: str, until: datetime | None = None) -> None:
+        super().__init__(reason)
+        self.until = until
 
 
 class Damaged(TrunklineError):
@@ -97,7 +106,8 @@ def plan(error: Exception, recording: Recording, now: datetime, spread: float) -
     | ``Expired`` | ``SCHEDULE`` | ``auth`` |
     | ``Gone``, ``Forbidden``, ``TooLarge``, ``NoUrl`` | | ``gone``, ``forbidden``, ``too_large``, ``no_url`` |
     | any other ``Permanent`` | | ``refused`` |
-    | ``LaneClosed``, ``RateLimited`` | when it says, not counted | ``unreachable`` |
+    | ``LaneClosed``, ``RateLimited`` | when it says, else in some seconds, not counted | ``unreachable`` |
+    | ``NoTurn`` | in some seconds, not counted | ``unreachable`` |
     | ``CustodyUnavailable`` | within a minute, not counted, for ever | |
     | other errors of the line and of the system | ``retry.delay`` | ``unreachable`` |
     | anything else | ``retry.delay``, five times | ``defect`` |
@@ -116,14 +126,17 @@ def plan(error: Exception, recording: Recording, now: datetime, spread: float) -
             low, high = _CUSTODY
             return Again(now + timedelta(seconds=low + (high - low) * spread), counts=False)
         case LaneClosed() | RateLimited() if now < recording.expires_at:
-            return Again(max(error.until, now), counts=False)
+            said = error.until > now
+            return Again(error.until if said else now + timedelta(seconds=retry.delay(1, spread=spread)), counts=False)
+        case NoTurn() if now < recording.expires_at:
+            return Again(now + timedelta(seconds=retry.delay(1, spread=spread)), counts=False)
         case Permanent():
             return Over(next((word for kind, word in _FOR_GOOD.items() if isinstance(error, kind)), "refused"))
     word, wait = _word_and_wait(error, recording.attempt + 1, spread)
     if now >= last or (word == "defect" and retry.give_up(recording.attempt + 1, retry.QUICK_ATTEMPTS)):
         return Over(word)
     at = now + timedelta(seconds=wait)
-    if isinstance(error, Later) and error.until is not None:
+    if isinstance(error, Later | NotReady) and error.until is not None:
         at = max(at, error.until)
     return Again(min(at, last), counts=True)
 

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from hub import failpoints, metrics, retry
-from hub.errors import Doubtful, Expired, LaneClosed, NotSent, Permanent, RateLimited, StoreUnavailable
+from hub.errors import Doubtful, Expired, LaneClosed, NotSent, NoTurn, Permanent, RateLimited, StoreUnavailable
 from hub.ports_respool import Accepted, Dialer, GivenUp, Order, Outcome, Postponed, RespoolStore, Unknown
 from hub.respooling.blocked import Blocked
 from hub.respooling.numbers import dialled
@@ -175,7 +175,7 @@ class Sender:
                 return GivenUp(plan.reason)
             case _:
                 until = now + timedelta(seconds=max(plan.after, _SHORTEST))
-                return Postponed(until, plan.reason, counted=not isinstance(error, LaneClosed))
+                return Postponed(until, plan.reason, counted=not isinstance(error, LaneClosed | NoTurn))
 
     def _order(self, respool: Respool, rule: Rule, send: Send) -> Order:
         planned = respool.planned
