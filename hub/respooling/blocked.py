@@ -56,9 +56,13 @@ class Blocked:
             ValueError: a line is none of these; the message says which.
         """
         entries: list[str] = []
+        headed = False
         for place, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
             entry = _FIELD.split(line.partition("#")[0])[0].strip().strip('"').strip()
-            if not entry or (not entries and not any(sign.isdigit() for sign in entry)):
+            if not entry:
+                continue
+            if not headed and not entries and not any(sign.isdigit() for sign in entry):
+                headed = True
                 continue
             if not is_number(entry):
                 raise ValueError(f"line {place}: found {entry[:20]!r}; expected a telephone number")

@@ -79,7 +79,7 @@ def test_a_file_has_a_number_in_each_line_whatever_stands_beside_it() -> None:
     assert not blocked.holds("+34911888921")
 
 
-@pytest.mark.parametrize("text", ["911888920\nsomebody else\n", "911888920\n12\n", "5x5x5x5\n"])
+@pytest.mark.parametrize("text", ["911888920\nsomebody else\n", "911888920\n12\n", "5x5x5x5\n", "<html>\n<body>\n"])
 def test_a_line_that_is_no_number_is_told_by_its_place(text: str) -> None:
     with pytest.raises(ValueError, match=r"line \d: found '.*'; expected a telephone number"):
         Blocked.read(text)

@@ -18,7 +18,7 @@ from hub.simulator.infocu5 import Infocu5, serving
 from tests.hub import body, fin, running, until
 from tests.respooling.house import House, at_work, rule, settings
 from tests.respooling.support import CONTACT, MOBILE, number, record, sealed
-from workers.respool.lists import Lists
+from workers.respool.lists import STILL, BlockedFile, Lists
 
 QUEUE = "trunkline.respool"
 
@@ -207,6 +207,29 @@ async def test_a_list_is_read_again_when_it_changes_and_while_it_cannot_be_read_
         [one] = await here.respools(identity("test", "4"), lambda found: found and found[0].reason)
         assert (one.state, one.reason) == ("waiting", "a do-not-call list cannot be read")
         assert here.vendor.leads == []
+
+
+def test_a_list_that_is_being_written_in_its_place_blocks_all_that_it_had_until_it_stands_still(tmp_path: Path) -> None:
+    path, seconds = tmp_path / "dnc.txt", 0.0
+    path.write_text(f"{number(1)}\n{number(2)}\n")
+    file = BlockedFile(path, clock=lambda: seconds)
+
+    def blocked() -> list[int]:
+        found = file.now()
+        assert found is not None
+        return [n for n in (1, 2, 3) if found.holds(number(n))]
+
+    assert blocked() == [1, 2]
+    for content, counting in (("", [1, 2]), (f"{number(1)}\n", [1, 2]), (f"{number(1)}\n{number(3)}\n", [1, 2, 3])):
+        path.write_text(content)
+        seconds += 0.9 * STILL
+        assert blocked() == counting
+    path.write_text(f"{number(3)}\nhalf a numb")
+    assert file.now() is None, "nobody is called"
+    path.write_text(f"{number(3)}\n")
+    assert blocked() == [1, 2, 3]
+    seconds += STILL
+    assert blocked() == [3]
 
 
 @pytest.mark.parametrize("content", [None, b"nobody\n911888920\nx\n", b"\xff\xfe"])

@@ -1,11 +1,14 @@
 """Do-not-call lists as they are now: numbers of the configuration, and files that people change while we run.
 
 A file that cannot be read at the start is a mistake of the configuration. One that cannot be read later may be written
-at this moment, or be gone: until it can, nobody is called by the rules that name it.
+at this moment, or be gone: until it can, nobody is called by the rules that name it. One that is written in its place
+is empty first, and half a list then: a number is on it until the file has stood still without it.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
+from typing import Final
 
 import structlog
 
@@ -15,19 +18,28 @@ from hub.respooling.blocked import Blocked, is_number
 
 _log = structlog.get_logger("respool")
 _Mark = tuple[int, int, int]
+STILL: Final = 5.0
+"""Seconds without a change after which what is not in a file any more was taken out of it."""
 
 
 class BlockedFile:
-    """One file, read again whenever it has changed."""
+    """One file, read again whenever it has changed.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Args:
+        path: of it.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
+        self._path, self._clock = path, clock
         self._mark: _Mark | None = None
-        self._numbers = Blocked()
+        self._numbers = Blocked()  # that it has
+        self._counting = Blocked()  # those too that it had while it did not stand still
+        self._changed_at = 0.0
         self._trouble = ""
 
     def now(self) -> Blocked | None:
-        """Its numbers; None where it cannot be read."""
+        """Its numbers, and those that it may be about to write again; None where it cannot be read."""
         try:
             self.read()
         except ValueError as error:
@@ -36,7 +48,9 @@ class BlockedFile:
             self._trouble = str(error)
             return None
         self._trouble = ""
-        return self._numbers
+        if self._clock() - self._changed_at >= STILL:
+            self._counting = self._numbers
+        return self._counting
 
     def read(self) -> None:
         """Reads it, where it has changed. Raises ValueError with why it cannot be read."""
@@ -45,12 +59,13 @@ class BlockedFile:
             mark = (found.st_mtime_ns, found.st_size, found.st_ino)
             if mark == self._mark:
                 return
+            self._mark, self._changed_at = None, self._clock()
             text = self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            self._mark = None
+            self._mark, self._changed_at = None, self._clock()
             raise ValueError(getattr(error, "strerror", None) or "it is not UTF-8") from None
-        self._mark = None
         self._numbers = Blocked.read(text)
+        self._counting |= self._numbers
         self._mark = mark
 
 
