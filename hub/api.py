@@ -18,7 +18,7 @@ from hub.errors import NotDurable, StoreUnavailable
 from hub.events import moment
 from hub.operating.destinations import shown
 from hub.ports import CallFilter, Page, Store
-from hub.ports_forwarding import Tried
+from hub.ports.forwarding import Tried
 
 _STATES: Final = ("in_progress", "ended")
 _log = structlog.get_logger("api")

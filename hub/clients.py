@@ -21,10 +21,10 @@ from hub.config import (
 from hub.errors import ConfigurationError
 from hub.operating.dialing import Counter, Dialing
 from hub.polling.windows import Stream
-from hub.ports_dialing import Dials, Form, PlacesCalls
-from hub.ports_gaps import Gaps, GapStore
-from hub.ports_polls import RecordSource
-from hub.ports_respool import Dialer
+from hub.ports.dialing import Dials, Form, PlacesCalls
+from hub.ports.gaps import Gaps, GapStore
+from hub.ports.polls import RecordSource
+from hub.ports.respool import Dialer
 from hub.vendors.operations import Desk
 from workers import poll
 

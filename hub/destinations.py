@@ -8,7 +8,7 @@ from aiohttp import web
 from hub.answers import error, page, reply
 from hub.config import Settings
 from hub.operating.destinations import Destinations
-from hub.ports_forwarding import Forwarding
+from hub.ports.forwarding import Forwarding
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

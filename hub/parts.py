@@ -24,11 +24,11 @@ from hub.custody import Custody
 from hub.disk import Disk
 from hub.operating.replay import Target
 from hub.ports import Bus, QueueSpec, Vendor
-from hub.ports_dialing import DialStore
-from hub.ports_forwarding import ForwardingStore
-from hub.ports_gaps import GapStore
-from hub.ports_recordings import RecordingStore
-from hub.ports_respool import RespoolStore
+from hub.ports.dialing import DialStore
+from hub.ports.forwarding import ForwardingStore
+from hub.ports.gaps import GapStore
+from hub.ports.recordings import RecordingStore
+from hub.ports.respool import RespoolStore
 from workers import crm, dial, persistence, poll, recordings, respool, watch
 from workers.runner import Service, Timed
 

@@ -15,7 +15,7 @@ from hub.custody import Custody
 from hub.custody.links import Links
 from hub.errors import CustodyUnavailable, StoreUnavailable
 from hub.events import timestamp
-from hub.ports_recordings import Kept, Recording, RecordingStore
+from hub.ports.recordings import Kept, Recording, RecordingStore
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AUDIO: Final = "/v1/recordings/{recording_id}/audio"

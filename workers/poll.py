@@ -28,7 +28,7 @@ from hub.errors import Permanent, StoreUnavailable, TrunklineError
 from hub.polling.gathering import Count, Gatherer
 from hub.polling.windows import Stream, windows
 from hub.ports import Bus
-from hub.ports_polls import PollStore, RecordSource
+from hub.ports.polls import PollStore, RecordSource
 from hub.retry import delay, describe
 
 NAME: Final = "poll"

@@ -26,7 +26,7 @@ from hub.errors import StoreUnavailable, TrunklineError
 from hub.events import Event, identity, timestamp, to_message
 from hub.gaps.volume import SPANS, Volume, spans, volume
 from hub.ports import Bus
-from hub.ports_gaps import GapStore
+from hub.ports.gaps import GapStore
 from hub.retry import describe
 
 NAME: Final = "watch"

@@ -13,7 +13,7 @@ from hub.config import Settings
 from hub.dialing.orders import Order, order_of
 from hub.errors import ConfigurationError, KeyReused, Unacceptable
 from hub.parts import opened
-from hub.ports_dialing import Dial
+from hub.ports.dialing import Dial
 
 _WAIT: Final = 5.0
 _LOOK: Final = 0.1

@@ -20,8 +20,8 @@ from hub.operating.destinations import told
 from hub.operating.whereabouts import Whereabouts, look_up
 from hub.parts import make_disk, opened, worker_queues
 from hub.ports import Attempt, Bus, Stored
-from hub.ports_dialing import Dial
-from hub.ports_recordings import Recording
+from hub.ports.dialing import Dial
+from hub.ports.recordings import Recording
 from hub.respooling.planning import Respool
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hub.calls.facts import Facts, asked_for
 from hub.calls.legs import Leg, legs_of
 from hub.events import Event
-from hub.ports_gaps import Told
+from hub.ports.gaps import Told
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A vendor's records as those of its callbacks that did not come: ``hub.ports_polls.RecordSource``.
+"""A vendor's records as those of its callbacks that did not come: ``hub.ports.polls.RecordSource``.
 
 The poller and ``trunkline backfill`` ask it as they ask any source of records; it gives them the events that stand in
 for lost callbacks, and nothing for what was heard.
@@ -14,8 +14,8 @@ import structlog
 from hub import metrics
 from hub.events import Event
 from hub.gaps.comparing import Finding, Heard
-from hub.ports_gaps import Gaps, LegSource, Told
-from hub.ports_polls import Origin, Polled
+from hub.ports.gaps import Gaps, LegSource, Told
+from hub.ports.polls import Origin, Polled
 
 MARGIN: Final = timedelta(minutes=15)
 """Between the vendor's clock and ours, and from a leg's beginning to its first callback."""

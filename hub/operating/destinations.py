@@ -9,7 +9,7 @@ import structlog
 
 from hub.config import AnyDestination
 from hub.events import timestamp
-from hub.ports_forwarding import BY_OPERATOR, Forwarding, Standing, Tried
+from hub.ports.forwarding import BY_OPERATOR, Forwarding, Standing, Tried
 
 _log = structlog.get_logger("operator")
 

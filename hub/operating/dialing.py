@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from hub.dialing.orders import Order, checked_key
 from hub.errors import Unacceptable
-from hub.ports_dialing import Dial, Dials, Form
+from hub.ports.dialing import Dial, Dials, Form
 
 
 def _now() -> datetime:

@@ -11,7 +11,7 @@ from hub.disk import Disk, Kept, Narrow
 from hub.errors import NotDurable
 from hub.operating.dead_letters import Found
 from hub.ports import SUSPECTS, Attempt, Bus, Dead, EventFilter, Store, Stored, Suspect
-from hub.ports_forwarding import ForwardingStore, Tried
+from hub.ports.forwarding import ForwardingStore, Tried
 
 _PAGE: Final = 500
 _LETTERS: Final = 100

@@ -11,7 +11,7 @@ from hub.errors import Permanent, StoreUnavailable, TrunklineError
 from hub.events import timestamp
 from hub.polling.gathering import Count, Gatherer
 from hub.polling.windows import windows
-from hub.ports_polls import Polls
+from hub.ports.polls import Polls
 from hub.retry import describe
 
 TRIES: Final = 5

@@ -12,7 +12,7 @@ from hub.errors import TooMuch
 from hub.events import Event, to_message
 from hub.polling.windows import halves
 from hub.ports import Bus, Store
-from hub.ports_polls import Origin, Polled, RecordSource
+from hub.ports.polls import Origin, Polled, RecordSource
 
 _TOGETHER: Final = 500  # events in one publish
 _REMEMBERED: Final = 50_000  # ids that were confirmed, or counted, of late: the store may not have them yet

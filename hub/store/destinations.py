@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.events import Event, identity, timestamp
-from hub.ports_forwarding import BY_OPERATOR, Breaker, Reserved, Standing, Tried
+from hub.ports.forwarding import BY_OPERATOR, Breaker, Reserved, Standing, Tried
 from hub.store.forwarding_tables import contacts, destinations, tallies, tries, work
 from hub.store.rows import outbox_row
 from hub.store.tables import outbox

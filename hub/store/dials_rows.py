@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from hub.dialing.orders import Order
 from hub.events import Event, identity, timestamp
-from hub.ports_dialing import Dial
+from hub.ports.dialing import Dial
 from hub.store.recordings_rows import history_of
 
 Verb = Literal["requested", "accepted", "tied", "failed"]

@@ -1,4 +1,4 @@
-"""The verbs of dials over SQL; what each promises stands in ``hub.ports_dialing``.
+"""The verbs of dials over SQL; what each promises stands in ``hub.ports.dialing``.
 
 Whoever says what came of a dial holds its row locked, and its claim has to stand in it. The claim stays there when the
 outcome is unknown: the answer of a request that was thought lost may still come, to the one who asked.
@@ -18,7 +18,7 @@ from hub.dialing.matching import EARLIEST, LATEST, Heard, Sent, pairs
 from hub.dialing.orders import Order
 from hub.errors import KeyReused
 from hub.ports import Failure, Workload
-from hub.ports_dialing import KEY_HOURS, Dial, Placed
+from hub.ports.dialing import KEY_HOURS, Dial, Placed
 from hub.store.dials_rows import Verb, dial_of, order_of, row_of, short, told
 from hub.store.dials_tables import dial_keys, dial_traces, dials
 from hub.store.dials_traces import TRACES
@@ -37,7 +37,7 @@ _columns = dials.c
 
 
 class SqlDials:
-    """``hub.ports_dialing.Dials`` over PostgreSQL or SQLite."""
+    """``hub.ports.dialing.Dials`` over PostgreSQL or SQLite."""
 
     def __init__(self, transactions: Transactions, dialect: str) -> None:
         self._transactions = transactions

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.events import Message
 from hub.ports import HISTORY, HISTORY_REASON, Failure, Workload
-from hub.ports_forwarding import WORKER, Again, Done, Dying, Given, GivenUp, Outcome, Tried, Wanted, Work
+from hub.ports.forwarding import WORKER, Again, Done, Dying, Given, GivenUp, Outcome, Tried, Wanted, Work
 from hub.store.batches import Batch, batch, insert_new
 from hub.store.forwarding_tables import taken, tallies, tries, wants, work
 from hub.store.tables import EPOCH, MICROSECOND, inbox, microseconds

@@ -1,4 +1,4 @@
-"""The tables of forwarding: work, the events that want it, what was tried. ``hub.ports_forwarding`` says the words."""
+"""The tables of forwarding: work, the events that want it, what was tried. ``hub.ports.forwarding`` says the words."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""``hub.ports_forwarding.Forwarding`` over PostgreSQL or one SQLite file: its verbs, each one transaction."""
+"""``hub.ports.forwarding.Forwarding`` over PostgreSQL or one SQLite file: its verbs, each one transaction."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.ports import Workload
-from hub.ports_forwarding import (
+from hub.ports.forwarding import (
     Breaker,
     Done,
     Dying,

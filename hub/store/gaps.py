@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.events import Event
-from hub.ports_gaps import Cycle
+from hub.ports.gaps import Cycle
 from hub.store.batches import batch
 from hub.store.rows import event_of
 from hub.store.tables import CALLBACK, calls, events
@@ -20,7 +20,7 @@ _TOLD: Final = exists().where(events.c.call_id == calls.c.call_id, CALLBACK)
 
 
 class GapBook:
-    """``hub.ports_gaps.Gaps``."""
+    """``hub.ports.gaps.Gaps``."""
 
     def __init__(self, transactions: Transactions, dialect: str) -> None:
         self._transactions = transactions

@@ -11,7 +11,7 @@ from hub.store.transactions import Transactions
 
 
 class PollBook:
-    """``hub.ports_polls.Polls``."""
+    """``hub.ports.polls.Polls``."""
 
     def __init__(self, transactions: Transactions, dialect: str) -> None:
         self._transactions = transactions

@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from hub.events import Event, Message, identity, moment, timestamp
 from hub.ports import HISTORY, HISTORY_REASON, Failure
-from hub.ports_recordings import Announced, Kept, Recording
+from hub.ports.recordings import Announced, Kept, Recording
 
 NEW: Final[Mapping[str, Any]] = {
     "attempt": 0,

@@ -1,4 +1,4 @@
-"""The verbs of recordings over SQL; what each promises stands in ``hub.ports_recordings``.
+"""The verbs of recordings over SQL; what each promises stands in ``hub.ports.recordings``.
 
 Whoever settles a recording holds its row locked, and looks at the claim in it: a process whose claim is over changes
 nothing. Two recordings may have the same audio under one key; ``_alone_with`` keeps a deletion and a storing of the
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.events import Event, timestamp
 from hub.ports import Failure, Workload
-from hub.ports_recordings import Announced, Kept, Lost, Recording
+from hub.ports.recordings import Announced, Kept, Lost, Recording
 from hub.store.recordings_rows import (
     kept_row,
     message_text,
@@ -43,7 +43,7 @@ _columns = recordings.c
 
 
 class SqlRecordings:
-    """``hub.ports_recordings.Recordings`` over PostgreSQL or SQLite."""
+    """``hub.ports.recordings.Recordings`` over PostgreSQL or SQLite."""
 
     def __init__(self, transactions: Transactions, dialect: str) -> None:
         self._transactions = transactions

@@ -1,4 +1,4 @@
-"""The verbs of respooling over SQL; what each promises stands in ``hub.ports_respool``.
+"""The verbs of respooling over SQL; what each promises stands in ``hub.ports.respool``.
 
 Whoever plans or decides for a contact holds the locks of its numbers, in their order, before any row: two that are
 about the same contact follow one another, whichever process, dialer or rule they come from. SQLite has one writer.
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.events import Event, timestamp
 from hub.ports import Workload
-from hub.ports_respool import (
+from hub.ports.respool import (
     WORKER,
     Accepted,
     Dying,
@@ -68,7 +68,7 @@ _UNSETTLED: Final = or_(_OPEN, _c.grave == "dying")
 
 
 class SqlRespools:
-    """``hub.ports_respool.Respools`` over PostgreSQL or SQLite."""
+    """``hub.ports.respool.Respools`` over PostgreSQL or SQLite."""
 
     def __init__(self, transactions: Transactions, dialect: str) -> None:
         self._transactions = transactions

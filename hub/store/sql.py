@@ -27,10 +27,10 @@ from hub.ports import (
     Totals,
     Workload,
 )
-from hub.ports_dialing import WORKER as DIAL
-from hub.ports_forwarding import WORKER as CRM
-from hub.ports_recordings import WORKER as RECORDINGS
-from hub.ports_respool import WORKER as RESPOOL
+from hub.ports.dialing import WORKER as DIAL
+from hub.ports.forwarding import WORKER as CRM
+from hub.ports.recordings import WORKER as RECORDINGS
+from hub.ports.respool import WORKER as RESPOOL
 from hub.store import reading, replaying
 from hub.store.books import Books
 from hub.store.dials_verbs import SqlDials

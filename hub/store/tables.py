@@ -233,7 +233,7 @@ leases: Final = Table(
     sqlite_with_rowid=False,
 )
 
-# How far each stream of records that we ask a vendor for has come. See `hub.ports_polls`.
+# How far each stream of records that we ask a vendor for has come. See `hub.ports.polls`.
 polls: Final = Table(
     "polls",
     metadata,

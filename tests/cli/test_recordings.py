@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from hub.events import Event, identity
-from hub.ports_recordings import Recording
+from hub.ports.recordings import Recording
 from hub.simulator.audio import wav
 from hub.store.sql import SqlStore
 from hub.store.upgrade import upgrade

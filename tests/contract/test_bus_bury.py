@@ -1,4 +1,4 @@
-"""What every bus promises of messages that are buried by hand (hub/ports.py), over each of them."""
+"""What every bus promises of messages that are buried by hand (hub/ports/bus.py), over each of them."""
 
 import time
 from dataclasses import replace

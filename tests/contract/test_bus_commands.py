@@ -1,4 +1,4 @@
-"""What every bus promises of commands (hub/ports.py), over each of them."""
+"""What every bus promises of commands (hub/ports/bus.py), over each of them."""
 
 import asyncio
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""What every bus promises of its dead letters (hub/ports.py), over each of them."""
+"""What every bus promises of its dead letters (hub/ports/bus.py), over each of them."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What every bus promises of sending to one queue (hub/ports.py), over each of them."""
+"""What every bus promises of sending to one queue (hub/ports/bus.py), over each of them."""
 
 import asyncio
 import sys

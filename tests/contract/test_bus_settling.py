@@ -1,4 +1,4 @@
-"""What every bus promises of settling, and of what it counts and keeps (hub/ports.py), over each of them."""
+"""What every bus promises of settling, and of what it counts and keeps (hub/ports/bus.py), over each of them."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What every store promises (hub/ports.py) about keeping, folding and sealing, over each of them."""
+"""What every store promises (hub/ports/store.py) about keeping, folding and sealing, over each of them."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""What every store promises about dials (hub/ports_dialing.py): each is sent once, and tied to its call."""
+"""What every store promises about dials (hub/ports/dialing.py): each is sent once, and tied to its call."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from hub.dialing.orders import Order
 from hub.errors import KeyReused
 from hub.events import Event, identity, timestamp
 from hub.ports import Failure
-from hub.ports_dialing import Dial, Placed
+from hub.ports.dialing import Dial, Placed
 from hub.store.sql import SqlStore
 from tests.contract.stores import URL, Place, drain, record
 from tests.store.evidence import NOON

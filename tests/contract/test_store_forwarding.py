@@ -10,7 +10,7 @@ import pytest
 
 from hub.events import Event, Message, to_message
 from hub.ports import Workload
-from hub.ports_forwarding import BY_OPERATOR, WORKER, Again, Done, Dying, Given, GivenUp, Going, Tried, Work
+from hub.ports.forwarding import BY_OPERATOR, WORKER, Again, Done, Dying, Given, GivenUp, Going, Tried, Work
 from hub.store.sql import SqlStore
 from tests.contract.stores import URL, Place, all_events, drain
 

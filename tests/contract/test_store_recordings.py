@@ -9,7 +9,7 @@ import pytest
 from hub.calls.recorded import recording_id
 from hub.events import Event, identity, to_message
 from hub.ports import Failure, Workload
-from hub.ports_recordings import Announced, Kept
+from hub.ports.recordings import Announced, Kept
 from hub.store.sql import SqlStore
 from tests.contract.stores import URL, Place, drain, record
 from tests.store.evidence import NOON, after, call_id, desk_leg, event, whole_call

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from hub.events import Event, identity, timestamp, to_message
-from hub.ports_respool import WORKER, Accepted, GivenUp, Postponed, Taken, Unknown
+from hub.ports.respool import WORKER, Accepted, GivenUp, Postponed, Taken, Unknown
 from hub.respooling.planning import Facts, Planned, Refuse, Respool, Send, Verdict, Wait, following, reported
 from hub.respooling.rules import Rule, contact_of
 from hub.store.sql import SqlStore

@@ -15,7 +15,7 @@ from hub.calls import Timing
 from hub.config import Settings
 from hub.events import Event, to_message
 from hub.outgoing import Tempo
-from hub.ports_forwarding import WORKER
+from hub.ports.forwarding import WORKER
 from hub.simulator.crms.double import Double
 from hub.simulator.crms.hubspot import HubSpotDouble
 from hub.simulator.crms.mischief import Mischief

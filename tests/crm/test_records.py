@@ -11,8 +11,8 @@ from hub.calls.recorded import recording_id
 from hub.custody.links import Links
 from hub.errors import NotDurable, StoreUnavailable
 from hub.events import to_event
-from hub.ports_forwarding import Tried, Work
-from hub.ports_recordings import Announced, Kept
+from hub.ports.forwarding import Tried, Work
+from hub.ports.recordings import Announced, Kept
 from hub.simulator.crms.double import Double, served
 from hub.simulator.crms.mischief import Fault
 from hub.store.forwarding_verbs import SqlForwarding

@@ -14,7 +14,7 @@ from hub.clients import diallable
 from hub.config import Settings
 from hub.configured import DIAL_FIELDS
 from hub.dialing.orders import KEYS
-from hub.ports_dialing import State
+from hub.ports.dialing import State
 from hub.simulator.dialling import FocalScopeServer, serving
 from tests.docs.reading import blocks, code, document, table
 from tests.hub import ADMIN, Hub, configuration, running, until

@@ -14,7 +14,7 @@ import pytest
 from hub.bus.rabbitmq import RabbitBus
 from hub.config import Settings
 from hub.events import to_message
-from hub.ports_forwarding import WORKER
+from hub.ports.forwarding import WORKER
 from hub.simulator.crms.double import Double, served
 from hub.simulator.crms.mischief import Mischief
 from hub.simulator.crms.webhook import WebhookDouble

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from hub import retry
 from hub.bus.sqlite import SqliteBus
 from hub.events import to_message
-from hub.ports_recordings import Recording
+from hub.ports.recordings import Recording
 from hub.simulator.audio import MANNERS, AudioServer
 from hub.store.sql import SqlStore
 from hub.store.upgrade import upgrade

@@ -19,7 +19,7 @@ import pytest
 
 from hub.bus.rabbitmq import RabbitBus
 from hub.events import to_message
-from hub.ports_respool import WORKER
+from hub.ports.respool import WORKER
 from hub.simulator.dice import Dice
 from hub.simulator.infocu5 import Infocu5, serving
 from hub.store.sql import SqlStore

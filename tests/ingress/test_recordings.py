@@ -11,7 +11,7 @@ from yarl import URL
 
 from hub.custody.links import Links
 from hub.events import identity
-from hub.ports_recordings import Announced, Kept
+from hub.ports.recordings import Announced, Kept
 from hub.simulator.audio import wav
 from tests.hub import ADMIN, Hub, configuration, running
 

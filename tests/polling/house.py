@@ -15,8 +15,8 @@ from hub.events import Event
 from hub.parts import make_bus, make_store, queues
 from hub.polling.windows import Stream
 from hub.ports import Bus
-from hub.ports_gaps import GapStore
-from hub.ports_polls import Origin, Polled, PollStore
+from hub.ports.gaps import GapStore
+from hub.ports.polls import Origin, Polled, PollStore
 from hub.simulator.infocu5 import Infocu5
 from hub.store.upgrade import upgrade
 from hub.vendors.infocu5.records import Reader, Record

@@ -11,8 +11,8 @@ from hub.errors import Later, NotDurable, Refused
 from hub.polling.backfill import TRIES, Progress, backfill, stream
 from hub.polling.gathering import Count, Gatherer
 from hub.ports import Bus
-from hub.ports_gaps import GapStore
-from hub.ports_polls import Polled, PollStore
+from hub.ports.gaps import GapStore
+from hub.ports.polls import Polled, PollStore
 from tests.hub import until
 from tests.polling.house import NAME, NOON, PLACES, Desk, event, having, keeping, settings, store_and_bus
 

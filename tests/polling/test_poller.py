@@ -17,8 +17,8 @@ from hub.errors import Later, NotDurable, Refused, StoreUnavailable, TooMuch
 from hub.events import Message, to_event, to_message
 from hub.parts import ROLES, TIMED
 from hub.ports import Bus
-from hub.ports_gaps import GapStore
-from hub.ports_polls import Polled, PollStore
+from hub.ports.gaps import GapStore
+from hub.ports.polls import Polled, PollStore
 from hub.simulator.infocu5 import Infocu5, made, serving
 from tests.hub import configuration, running, until
 from tests.polling.house import (

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hub.errors import NotSent
-from hub.ports_respool import Order, Outcome, Postponed, RespoolStore
+from hub.ports.respool import Order, Outcome, Postponed, RespoolStore
 from hub.respooling.blocked import Blocked
 from hub.respooling.planning import Facts, Judge, Respool, Verdict
 from hub.vendors.infocu5.respooling import Infocu5Dialer

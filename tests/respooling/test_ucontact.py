@@ -10,7 +10,7 @@ import pytest
 from hub.config import UContactSource
 from hub.errors import Doubtful, NotSent, Permanent, RateLimited, Refused
 from hub.events import identity
-from hub.ports_respool import Order
+from hub.ports.respool import Order
 from hub.simulator.infocu5 import Infocu5
 from hub.simulator.ucontact import UContact as Simulated, serving
 from hub.vendors.ucontact.client import UContact

@@ -13,7 +13,7 @@ import pytest
 from hub.config import load
 from hub.errors import ConfigurationError
 from hub.events import AGAIN, REPLAY, Event, identity, timestamp, to_message
-from hub.ports_respool import WORKER
+from hub.ports.respool import WORKER
 from hub.simulator.infocu5 import Infocu5, serving
 from tests.hub import body, fin, running, until
 from tests.respooling.house import House, at_work, rule, settings

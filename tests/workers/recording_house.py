@@ -21,7 +21,7 @@ from hub.events import Event, identity, to_message
 from hub.outgoing import Outgoing
 from hub.outgoing.tempo import Tempo
 from hub.parts import make_custody
-from hub.ports_recordings import Recording
+from hub.ports.recordings import Recording
 from hub.simulator.audio import AudioServer
 from hub.store.sql import SqlStore
 from hub.store.upgrade import upgrade

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from hub import retry
 from hub.errors import Expired, NoTurn, RateLimited, Refused, StoreUnavailable
-from hub.ports_recordings import Recording
+from hub.ports.recordings import Recording
 from hub.simulator.audio import AudioServer, wav
 from hub.store.recordings_verbs import SqlRecordings
 from hub.vendors.ucontact.session import Session

@@ -9,7 +9,7 @@ from typing import Final
 from hub.config import Settings
 from hub.forwarding.wanting import binding
 from hub.ports import QueueSpec
-from hub.ports_forwarding import WORKER
+from hub.ports.forwarding import WORKER
 
 NAME: Final = WORKER
 

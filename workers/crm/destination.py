@@ -25,7 +25,7 @@ from hub.errors import Expired, Gone, NotYet, StoreUnavailable, TrunklineError
 from hub.events import Event
 from hub.forwarding.wanting import Where, binding
 from hub.outgoing import Closed, Opened, Outgoing
-from hub.ports_forwarding import Again, Done, GivenUp, Going, Outcome, Tried, Work
+from hub.ports.forwarding import Again, Done, GivenUp, Going, Outcome, Tried, Work
 from workers.crm.clerk import Together
 from workers.crm.kinds import KINDS, Around, keeps_calls
 from workers.crm.listening import CrmStore

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from hub.config import AnyDestination, CrmDestination
 from hub.custody.links import Links
 from hub.outgoing import Lane
-from hub.ports_forwarding import Outcome
+from hub.ports.forwarding import Outcome
 from workers.crm.credentials import Credentials, credentials
 from workers.crm.crm import Crm
 from workers.crm.hubspot import HubSpot

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from hub.custody.links import Links
-from hub.ports_forwarding import ForwardingStore
-from hub.ports_recordings import Recording, RecordingStore
+from hub.ports.forwarding import ForwardingStore
+from hub.ports.recordings import Recording, RecordingStore
 
 _GONE: Final = ("deleting", "deleted")
 

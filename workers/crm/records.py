@@ -19,7 +19,7 @@ from hub.errors import NotSent, NotYet, Permanent, RateLimited, Refused
 from hub.events import to_event
 from hub.forwarding.numbers import spellings
 from hub.forwarding.wanting import Where
-from hub.ports_forwarding import Done, Outcome
+from hub.ports.forwarding import Done, Outcome
 from workers.crm.crm import Crm, Fields
 from workers.crm.listening import CrmStore, Listening
 from workers.crm.visit import Visit, lease

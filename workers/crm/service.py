@@ -18,7 +18,7 @@ from hub.errors import Permanent, TrunklineError
 from hub.events import Event, to_message
 from hub.outgoing import Outgoing, Tempo
 from hub.ports import Bus
-from hub.ports_forwarding import Given
+from hub.ports.forwarding import Given
 from workers.beside import repeat, together
 from workers.crm import NAME, queue
 from workers.crm.destination import Destination

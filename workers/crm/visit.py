@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from hub import failpoints, metrics
 from hub.errors import Expired, Forbidden, NotSent, RateLimited, Refused, TrunklineError
 from hub.outgoing import Answer, Lane, Request, excerpt, shown_headers, shown_url, verdict, word
-from hub.ports_forwarding import Tried, Work
+from hub.ports.forwarding import Tried, Work
 from workers.crm.credentials import Credentials
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from hub.ports_forwarding import Done, Outcome
+from hub.ports.forwarding import Done, Outcome
 from workers.crm.visit import Visit
 from workers.crm.webhook import Webhook
 

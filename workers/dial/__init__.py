@@ -3,7 +3,7 @@
 from typing import Final
 
 from hub.ports import QueueSpec
-from hub.ports_dialing import WORKER
+from hub.ports.dialing import WORKER
 
 NAME: Final = WORKER
 

@@ -11,7 +11,7 @@ import structlog
 from hub import failpoints, metrics
 from hub.errors import StoreUnavailable
 from hub.ports import Failure
-from hub.ports_dialing import Dial, Dials, Placed, PlacesCalls
+from hub.ports.dialing import Dial, Dials, Placed, PlacesCalls
 from workers.dial.troubles import Again, Failed, Unknown, judge
 
 _MARGIN: Final = 5.0  # seconds that a claim outlives the request: for the store to take the outcome

@@ -20,7 +20,7 @@ from hub.errors import KeyReused, Permanent, StoreUnavailable, TrunklineError, U
 from hub.events import Event
 from hub.operating.dialing import Dialing
 from hub.ports import Bus
-from hub.ports_dialing import Dial, DialStore, PlacesCalls
+from hub.ports.dialing import Dial, DialStore, PlacesCalls
 from workers.beside import repeat, together
 from workers.dial import NAME, QUEUE
 from workers.dial.commands import command

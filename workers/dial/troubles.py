@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from hub.errors import Doubtful, Expired, LaneClosed, NotSent, Permanent, RateLimited
-from hub.ports_dialing import Dial
+from hub.ports.dialing import Dial
 
 DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds after the first, second… attempt that certainly did nothing; the last one again and again."""

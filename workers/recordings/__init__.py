@@ -9,7 +9,7 @@ up is buried among the dead letters, what is in danger is told, what has outlive
 from typing import Final
 
 from hub.ports import QueueSpec
-from hub.ports_recordings import WORKER
+from hub.ports.recordings import WORKER
 
 NAME: Final = WORKER
 QUEUE: Final = QueueSpec("trunkline.recordings", ("recording.*.available",))

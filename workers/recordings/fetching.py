@@ -17,7 +17,7 @@ from hub.errors import Doubtful, Expired, Forbidden, Gone, NotSent, Refused, Sto
 from hub.events import timestamp
 from hub.outgoing import Lane, Request
 from hub.ports import Failure
-from hub.ports_recordings import Recording, RecordingStore
+from hub.ports.recordings import Recording, RecordingStore
 from workers.recordings.download import Download, download, grown
 from workers.recordings.scratch import Scratch
 from workers.recordings.sources import Source

@@ -17,7 +17,7 @@ from hub.config import Settings
 from hub.custody import Custody
 from hub.errors import CustodyUnavailable
 from hub.ports import CallFilter
-from hub.ports_recordings import Announced, RecordingStore
+from hub.ports.recordings import Announced, RecordingStore
 from hub.vendors.focalscope import archive
 from workers.recordings.storing import Keeper
 

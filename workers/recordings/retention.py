@@ -9,7 +9,7 @@ import structlog
 from hub import metrics
 from hub.custody import Custody
 from hub.custody.keys import manifest_key
-from hub.ports_recordings import Kept, Recording, RecordingStore
+from hub.ports.recordings import Kept, Recording, RecordingStore
 from workers.recordings.storing import deletion
 
 _AT_ONCE: Final = 100

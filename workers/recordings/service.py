@@ -18,7 +18,7 @@ from hub.errors import CustodyUnavailable, Permanent, StoreUnavailable, Trunklin
 from hub.events import Event, timestamp
 from hub.outgoing import Outgoing
 from hub.ports import Bus
-from hub.ports_recordings import RecordingStore
+from hub.ports.recordings import RecordingStore
 from workers.beside import OUTAGES, repeat, together
 from workers.presence import Crew
 from workers.recordings import NAME, QUEUE

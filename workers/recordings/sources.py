@@ -9,7 +9,7 @@ from urllib.parse import quote
 from hub.config import AnySource, FocalScopeSource, Settings, UContactSource
 from hub.errors import Expired, Permanent
 from hub.outgoing import Lane, Request, Token
-from hub.ports_recordings import Recording
+from hub.ports.recordings import Recording
 from hub.vendors.ucontact.making import make_session
 from hub.vendors.ucontact.session import Session
 from workers.recordings.troubles import NoUrl

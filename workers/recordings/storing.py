@@ -15,7 +15,7 @@ from hub.custody import Custody
 from hub.custody.keys import Named, key, manifest_key
 from hub.custody.links import audio_url
 from hub.events import timestamp
-from hub.ports_recordings import Kept, Recording, RecordingStore
+from hub.ports.recordings import Kept, Recording, RecordingStore
 from workers.recordings.download import Download
 
 LENGTH_TOLERANCE: Final = 2.0

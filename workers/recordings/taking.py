@@ -6,7 +6,7 @@ from uuid import UUID
 from hub.config import Settings
 from hub.errors import Permanent
 from hub.events import Event, to_message
-from hub.ports_recordings import Announced
+from hub.ports.recordings import Announced
 from workers.recordings.sources import kept_at_vendor, templates
 
 

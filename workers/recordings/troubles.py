@@ -19,7 +19,7 @@ from hub.errors import (
     RateLimited,
     TrunklineError,
 )
-from hub.ports_recordings import Recording
+from hub.ports.recordings import Recording
 
 SCHEDULE: Final = (8.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 86400.0)
 """Seconds after the first, second… attempt that found it not ready; the last one again and again."""

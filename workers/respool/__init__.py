@@ -9,7 +9,7 @@ meanwhile, the caps, the window. Only then the dialer hears of it.
 from typing import Final
 
 from hub.ports import QueueSpec
-from hub.ports_respool import WORKER
+from hub.ports.respool import WORKER
 
 NAME: Final = WORKER
 QUEUE: Final = QueueSpec("trunkline.respool", ("call.*.sealed",))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hub.config import Settings
 from hub.events import moment, timestamp
-from hub.ports_respool import RespoolStore
+from hub.ports.respool import RespoolStore
 from hub.respooling.blocked import Blocked
 from hub.respooling.planning import ALREADY, REASONS, Desk, Planned, Refuse, Respool, Send, Wait, first, stale
 from hub.respooling.rules import Rule, contact_of, fitting, unusable

@@ -14,7 +14,7 @@ import structlog
 
 from hub import failpoints, metrics, retry
 from hub.errors import Doubtful, Expired, LaneClosed, NotSent, NoTurn, Permanent, RateLimited, StoreUnavailable
-from hub.ports_respool import Accepted, Dialer, GivenUp, Order, Outcome, Postponed, RespoolStore, Unknown
+from hub.ports.respool import Accepted, Dialer, GivenUp, Order, Outcome, Postponed, RespoolStore, Unknown
 from hub.respooling.blocked import Blocked
 from hub.respooling.numbers import dialled
 from hub.respooling.planning import HELD, Desk, Facts, Refuse, Respool, Send, Verdict, Wait, following

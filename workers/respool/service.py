@@ -14,7 +14,7 @@ from hub.config import Settings
 from hub.errors import Permanent, TrunklineError
 from hub.events import Event
 from hub.ports import Bus
-from hub.ports_respool import Dialer, RespoolStore, Taken
+from hub.ports.respool import Dialer, RespoolStore, Taken
 from hub.respooling.planning import NO_RULE, Planned, Respool, reported
 from workers.beside import repeat, together
 from workers.presence import Crew

@@ -11,7 +11,7 @@ from hub.config import Settings
 from hub.errors import Permanent
 from hub.events import Event, moment, to_message
 from hub.ports import Store
-from hub.ports_respool import Taken
+from hub.ports.respool import Taken
 from hub.respooling.blocked import Blocked
 from hub.respooling.planning import BLOCKED, Desk, Planned, first, stale
 from hub.respooling.rules import Rule, called, fitting

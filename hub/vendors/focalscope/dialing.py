@@ -17,7 +17,7 @@ from hub.dialing.orders import Order
 from hub.errors import Doubtful, Unacceptable
 from hub.events import identity
 from hub.outgoing import Answer, Lane, Request, excerpt, verdict
-from hub.ports_dialing import Placed
+from hub.ports.dialing import Placed
 from hub.vendors.focalscope.callbacks import VENDOR
 from hub.vendors.values import decode_text
 

@@ -1,4 +1,4 @@
-"""FocalScope's archive as a vendor's own records of legs: ``hub.ports_gaps.LegSource``.
+"""FocalScope's archive as a vendor's own records of legs: ``hub.ports.gaps.LegSource``.
 
 A leg's JSON is looked at where its folder's date, or in the old shape the file's own time, may be of the time that is
 asked for; what was read once is remembered as long as the file stays what it was.
@@ -14,7 +14,7 @@ from typing import Final
 
 from hub.errors import Permanent
 from hub.events import Event
-from hub.ports_gaps import Told
+from hub.ports.gaps import Told
 from hub.vendors.focalscope.archive import Entry, entry, monitor
 from hub.vendors.focalscope.archived import FIELDS, ArchivedLeg, Home, call_id, read, stand_in
 

@@ -17,7 +17,7 @@ from hub.calls.facts import same_number
 from hub.dialing.orders import Order
 from hub.errors import Doubtful, Refused, Unacceptable
 from hub.outgoing import Answer, Lane, Request, excerpt, verdict
-from hub.ports_dialing import Placed
+from hub.ports.dialing import Placed
 from hub.questions import is_name, printable
 from hub.vendors.values import decode_text
 

@@ -1,9 +1,9 @@
-"""INFOCU5 as a source of records: ``hub.ports_polls.RecordSource``."""
+"""INFOCU5 as a source of records: ``hub.ports.polls.RecordSource``."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from hub.ports_polls import Origin, Polled
+from hub.ports.polls import Origin, Polled
 from hub.vendors.infocu5.client import Client
 from hub.vendors.infocu5.codes import SUCCESS
 from hub.vendors.infocu5.records import Reader, read_calls

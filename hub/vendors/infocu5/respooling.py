@@ -9,14 +9,14 @@ from time import monotonic
 from typing import Final
 
 from hub.errors import Doubtful, NotSent, Permanent
-from hub.ports_respool import Order
+from hub.ports.respool import Order
 from hub.vendors.infocu5.client import Campaign, Client, DialerList, campaigns_of
 
 _KEPT: Final = 600.0  # seconds for which the vendor's campaigns are believed
 
 
 class Infocu5Dialer:
-    """``hub.ports_respool.Dialer``.
+    """``hub.ports.respool.Dialer``.
 
     Args:
         client: of the affiliate.

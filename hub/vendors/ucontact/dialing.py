@@ -10,7 +10,7 @@ from typing import Final
 from hub.dialing.orders import Order
 from hub.errors import Unacceptable
 from hub.events import identity
-from hub.ports_dialing import Placed
+from hub.ports.dialing import Placed
 from hub.vendors.ucontact.client import UContact
 
 _OVERRIDES: Final = ("phone", "tech", "context")
@@ -84,6 +84,6 @@ class AgentCaller:
         self._source, self._client, self._call = source, client, call
 
     async def dial(self, order: Order, before: float | None = None) -> Placed:
-        """Places a call; its guid identifies it. Raises as ``hub.ports_dialing.PlacesCalls`` says."""
+        """Places a call; its guid identifies it. Raises as ``hub.ports.dialing.PlacesCalls`` says."""
         guid = await self._client.agent_call(order.destination, before=before, **self._call.parameters(order))
         return Placed(guid, identity("ucontact", self._source, guid), {"guid": guid})

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from hub.errors import Doubtful, Permanent, TrunklineError
-from hub.ports_respool import Order
+from hub.ports.respool import Order
 from hub.vendors.ucontact.automation import LOADING
 from hub.vendors.ucontact.client import UContact
 from hub.vendors.ucontact.cti import Respool
@@ -23,7 +23,7 @@ Sleep = Callable[[float], Awaitable[Any]]
 
 
 class UContactDialer:
-    """``hub.ports_respool.Dialer``.
+    """``hub.ports.respool.Dialer``.
 
     Args:
         client: of the instance.

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hub.events import Event
-from hub.ports_polls import PollStore
+from hub.ports.polls import PollStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,81 @@
+"""The seams. An implementation is chosen by ``hub.parts``, or by ``hub.clients``, and by nobody else.
+
+Here are those that everything stands on: Vendor, Bus with its Subscription, Store. Beside them, in a module each, those
+of forwarding, recordings, polls, gaps, respooling and dialing. Conformance suites under ``tests/contract`` hold every
+bus and every store to the words written here.
+"""
+
+from hub.ports.bus import (
+    HISTORY,
+    HISTORY_REASON,
+    Ack,
+    Bus,
+    Census,
+    Dead,
+    DeadLetter,
+    Delivery,
+    Depth,
+    Failure,
+    Held,
+    Outcome,
+    QueueSpec,
+    Retry,
+    Snooze,
+    Subscription,
+)
+from hub.ports.store import (
+    SUSPECTS,
+    Applied,
+    Attempt,
+    CallFilter,
+    Claimed,
+    EventFilter,
+    Inbox,
+    Page,
+    Presence,
+    Store,
+    Stored,
+    Survey,
+    Suspect,
+    SuspectState,
+    Totals,
+    Workload,
+)
+from hub.ports.vendor import Callback, Vendor
+
+__all__ = [
+    "HISTORY",
+    "HISTORY_REASON",
+    "SUSPECTS",
+    "Ack",
+    "Applied",
+    "Attempt",
+    "Bus",
+    "CallFilter",
+    "Callback",
+    "Census",
+    "Claimed",
+    "Dead",
+    "DeadLetter",
+    "Delivery",
+    "Depth",
+    "EventFilter",
+    "Failure",
+    "Held",
+    "Inbox",
+    "Outcome",
+    "Page",
+    "Presence",
+    "QueueSpec",
+    "Retry",
+    "Snooze",
+    "Store",
+    "Stored",
+    "Subscription",
+    "Survey",
+    "Suspect",
+    "SuspectState",
+    "Totals",
+    "Vendor",
+    "Workload",
+]
