@@ -283,7 +283,7 @@ class Received:
         left = {key: value for key, value in self.headers.items() if key not in without}
         headers = {key: value for key, value in left.items() if not _is_bookkeeping(key)}
         headers |= {ROUTING_KEY: self.message.routing_key, **notes}
-        if self.message.id and "ce-id" not in headers:
+        if self.message.id and headers.get("ce-id") != self.message.id:
             headers[COMMAND] = self.message.id
         properties = spec.Basic.Properties(  # without expiration and user_id: they would bind us, not its sender
             content_type=given.content_type,

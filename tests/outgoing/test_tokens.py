@@ -53,7 +53,7 @@ class Crm:
 @asynccontextmanager
 async def crm() -> AsyncIterator[tuple[Crm, Lane]]:
     server = Crm()
-    async with http(server.serve) as base, lane(concurrency=60) as one:
+    async with http(server.serve) as base, lane(concurrency=60, timeout=30) as one:
         server.base = base
         yield server, one
 
