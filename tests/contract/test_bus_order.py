@@ -1,4 +1,4 @@
-"""What every bus promises of ordered queues (hub/ports/bus.py): one event of a call at a time, in order, over each bus."""
+"""What every bus promises of ordered queues (hub/ports/bus.py): one event of a call at a time, in order, over each."""
 
 import asyncio
 import sys

@@ -19,6 +19,7 @@ from hub.errors import Doubtful, Refused, Unacceptable
 from hub.outgoing import Answer, Lane, Request, excerpt, verdict
 from hub.ports.dialing import Placed
 from hub.questions import is_name, printable
+from hub.vendors.infocaller.wire import escaped
 from hub.vendors.values import decode_text
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -26,7 +27,6 @@ RESULTS: Final = {"0": "the call is issued"}
 """Result codes and their meaning; every other one is an error, with the answer's text."""
 
 _NAMESPACE: Final = "http://tempuri.org/"
-_ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
 _ELEMENT: Final = re.compile(r"<(?:\w+:)?(idcall|Result|Text)\b[^<>/]*>([^<]*)<", re.IGNORECASE)
 _DEEPEST: Final = 6
 
@@ -97,7 +97,7 @@ class CallRequest:
         document = self._document(order)
         if self._form == "json":
             for variable in document["callData"]["CustVars"]["CustVar"]:
-                variable["VarValue"] = variable["VarValue"].translate(_ENTITIES)
+                variable["VarValue"] = escaped(variable["VarValue"])
             return urlencode({"apiCALLjson": json.dumps({"callRequest": document})}).encode()
         text = f"<callRequest xmlns='{_NAMESPACE}'>{_xml(document)}</callRequest>"
         return urlencode({"apiCALLxml": text.encode("ascii", "xmlcharrefreplace").decode()}).encode()
@@ -176,7 +176,7 @@ def _xml(value: Any) -> str:
     if isinstance(value, dict):
         members = [(name, one) for name, some in value.items() for one in (some if isinstance(some, list) else [some])]
         return "".join(f"<{name}>{_xml(one)}</{name}>" for name, one in members)
-    return str(value).translate(_ENTITIES)
+    return escaped(str(value))
 
 
 def judged(answer: Answer) -> Said:

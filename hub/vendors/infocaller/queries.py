@@ -15,7 +15,7 @@ from hub.vendors.infocaller import parties
 from hub.vendors.infocaller.callbacks import VENDOR
 from hub.vendors.infocaller.payload import read_payload
 from hub.vendors.infocaller.signature import is_signed
-from hub.vendors.infocaller.wire import Tree, field, read_tree
+from hub.vendors.infocaller.wire import Tree, escaped, field, read_tree
 
 Form = Literal["xml", "json"]
 
@@ -23,7 +23,6 @@ CONTENT_TYPES: Final[Mapping[Form, str]] = {
     "xml": "text/xml; charset=ISO-8859-1",
     "json": "application/json; charset=utf-8",  # of which only ASCII is used
 }
-_ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
 _MARKS: Final[Mapping[bytes, Form]] = {b"<": "xml", b"%3C": "xml", b"%3c": "xml", b"{": "json", b"%7B": "json"}
 
 
@@ -102,13 +101,13 @@ def written(reply: Reply, form: Form) -> bytes:
 
 def _xml(reply: Reply) -> bytes:
     variables = "".join(
-        f"<CustVar><VarName>{name}</VarName><VarValue>{_safe(value)}</VarValue></CustVar>"
+        f"<CustVar><VarName>{name}</VarName><VarValue>{escaped(value)}</VarValue></CustVar>"
         for name, value in reply.variables.items()
     )
     text = (
         '<?xml version="1.0" encoding="ISO-8859-1"?>'
         "<ApiCall xmlns='http://tempuri.org/' encoding=\"ISO-8859-1\">"
-        f"<Status><Result>{_safe(reply.result)}</Result><ResultText>{_safe(reply.text)}</ResultText></Status>"
+        f"<Status><Result>{escaped(reply.result)}</Result><ResultText>{escaped(reply.text)}</ResultText></Status>"
         f"<CustVars>{variables or ' '}</CustVars></ApiCall>"
     )
     return text.encode("iso-8859-1")
@@ -117,18 +116,13 @@ def _xml(reply: Reply) -> bytes:
 def _json(reply: Reply) -> bytes:
     tree: dict[str, Any] = {
         "ApiCall": {
-            "Status": {"Result": _safe(reply.result), "ResultText": _safe(reply.text)},
+            "Status": {"Result": escaped(reply.result), "ResultText": escaped(reply.text)},
             "CustVars": {
-                "CustVar": [{"VarName": name, "VarValue": _safe(value)} for name, value in reply.variables.items()]
+                "CustVar": [{"VarName": name, "VarValue": escaped(value)} for name, value in reply.variables.items()]
             },
         }
     }
     return json.dumps(tree, separators=(",", ":")).encode("ascii")
-
-
-def _safe(text: str) -> str:
-    """A text with the five characters that the vendor reserves as its entities."""
-    return text.translate(_ENTITIES)
 
 
 def _guessed(body: bytes) -> Form:

@@ -101,6 +101,12 @@ def _add(out: Tree, name: str, value: Any) -> None:
 
 _ENTITIES: Final = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _ENTITY: Final = re.compile("|".join(_ENTITIES))
+_RESERVED: Final = str.maketrans({sign: entity for entity, sign in _ENTITIES.items()})
+
+
+def escaped(text: str) -> str:
+    """A text with the five characters that the vendor reserves, in JSON too, as its entities."""
+    return text.translate(_RESERVED)
 
 
 def _json(text: str) -> Tree:
