@@ -168,7 +168,7 @@ def test_the_layers_in_the_architecture_are_those_that_a_tool_holds() -> None:
     page = document("architecture.md")
     [block] = blocks(page, "layers")
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    [layers] = [contract["layers"] for contract in contracts if contract["name"].startswith("layers:")]
     assert [re.split(r" {2,}", line)[0] for line in block.text.splitlines()] == layers
 
 
