@@ -346,7 +346,7 @@ class Channel:
         random, moods, befell = self._broker.random, self._broker.moods, self._broker.watcher.befell
         if random.random() < moods.late:
             befell("late confirm")
-            self._answered = self.loop.now + random.uniform(0.3, 1.6 * CONFIRM_TIMEOUT)
+            self._answered = max(self._answered, self.loop.now + random.uniform(0.3, 1.6 * CONFIRM_TIMEOUT))
         if len(tags) > 1 and random.random() < _TOGETHER:
             befell("confirm of several")
             self._soon(self._confirm, spec.Basic.Ack(tags[-1], multiple=True))

@@ -210,6 +210,11 @@ class World:
         if len(tables.events) > len(before.events):
             self.note("store", f"keeps {' '.join(row.id for row in tables.events[len(before.events) :])}")
 
+    def failed(self, defect: Exception) -> None:
+        """A transaction met what the world did not send: a statement that the store here does not know, say."""
+        violation = defect if isinstance(defect, Violation) else Violation(f"a transaction failed: {defect!r}")
+        self.violations.append(violation)
+
     def check(self, check: Callable[..., None], *args: Any) -> None:
         """Where the hub's own handlers of errors stand around it, a broken promise is not to be swallowed."""
         try:
@@ -719,7 +724,7 @@ def _deterministic(world: World) -> Iterator[None]:
         stack.enter_context(patch("hub.opening.PRAGMAS", pragmas))
         stack.enter_context(patch("hub.witness.fcntl", NO_LOCKS))
         stack.enter_context(patch("hub.disk.uuid4", lambda: UUID(int=names.getrandbits(128))))
-        stack.enter_context(patch("hub.doorstep.token_hex", lambda size: names.randbytes(size).hex()))
+        stack.enter_context(patch("hub.doorstep.getrandbits", names.getrandbits))
         stack.enter_context(patch("workers.runner.monotonic", world.loop.time))
         stack.enter_context(patch("workers.persistence.monotonic", world.loop.time))
         stack.enter_context(patch("workers.presence.monotonic", world.loop.time))
