@@ -106,7 +106,7 @@ async def test_every_recording_gets_its_verdict_and_every_byte_is_the_vendors(
         async def buried() -> bool:
             return (await here.bus.depth(QUEUE.name)).dead == sum(word != "stored" for word in verdicts.values())
 
-        await until(buried)
+        await until(buried, within=at(quick=40, full=300))
         workload = await here.store.workload("recordings")
         wrong = {
             name: word for name, word in verdicts.items() if word != FAILS.get(vendor.manners.get(name, ""), "stored")
@@ -189,7 +189,11 @@ async def test_killed_at_every_point_none_is_lost_and_none_is_told_twice(tmp_pat
                 found = [await store.recordings.recording(named(name)) for name in names]
                 return all(one is not None and one.state == "stored" for one in found)
 
+            async def ready() -> bool:
+                return here.said(len(here.started) - 1, "process.ready") > 0
+
             await until(stored, within=at(quick=60, full=600))
+            await until(ready)  # the killed ones may have left it nothing to do
             whole.terminate()
             assert await exit_status(whole) == 0
             told = Counter(event.id for event in await drain(store, datetime.now(UTC)))

@@ -224,7 +224,8 @@ class Recordings:
         """Puts what was given up among the dead letters, where operators look for it; one process at a time does."""
         if not await self._store.lead("recordings.burial", self.process, self._clock(), _LEAD):
             return _LEAD / 3
-        for lost in await self._store.recordings.lost(_AT_ONCE):
+        found = await self._store.recordings.lost(_AT_ONCE)
+        for lost in found:
             recording = lost.recording
             last = recording.history[-1].reason if recording.history else ""
             for message in lost.messages:
@@ -232,7 +233,7 @@ class Recordings:
                     QUEUE.name, message, f"{recording.reason}: {last}", recording.attempt, recording.history[:-1]
                 )
             await self._store.recordings.buried(recording.recording_id)
-        return _BURIAL
+        return _BURIAL if len(found) < _AT_ONCE else 0.0
 
     async def _warn(self) -> float:
         for recording in await self._store.recordings.endangered(self._clock(), _AT_ONCE):
