@@ -42,10 +42,11 @@ _LONGEST_LINE: Final = 1 << 20
 class _Door(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_impatience",)
+    __slots__ = ("_arrived_at", "_impatience")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._arrived_at: float | None = None
         self._impatience = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -54,8 +55,10 @@ class _Door(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         # Only where a request begins: what comes while one is being read may be its body, which is nobody's to change.
-        if self._current_request is None and not self._messages and not data.isascii():
-            data = _escaped(data)
+        if self._current_request is None and not self._messages:
+            self._arrived_at = asyncio.get_running_loop().time()
+            if not data.isascii():
+                data = _escaped(data)
         closing = self._close, self._force_close
         if self._current_request is not None:
             self._close = self._force_close = False
@@ -64,6 +67,11 @@ class _Door(RequestHandler):
             self._close, self._force_close = self._close or closing[0], self._force_close or closing[1]
         if self._current_request is not None or self._messages:
             self._impatience.cancel()
+
+    def arrived_at(self) -> float | None:
+        """When the request that is handled now was read; None once it has been asked for, or was pipelined."""
+        at, self._arrived_at = self._arrived_at, None
+        return at
 
     def handle_error(
         self,
@@ -86,6 +94,13 @@ class _Door(RequestHandler):
     def _give_up(self) -> None:
         if self._current_request is None and not self._messages and self.transport is not None:
             self.transport.close()
+
+
+def arrived_at(request: web.Request) -> float:
+    """When a request came, on the loop's clock: where many come at one moment, long before its handler has its turn."""
+    door = request.protocol
+    at = door.arrived_at() if isinstance(door, _Door) else None
+    return asyncio.get_running_loop().time() if at is None else at
 
 
 _DETAILS: Final = {400: "this is no HTTP request that can be read", 500: "the request could not be handled"}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from secrets import token_hex
+from random import getrandbits
 from typing import Final
 
 import orjson
@@ -33,10 +33,11 @@ class Hands:
     Attributes:
         in_hand: how many.
         draining: from now on an answer is its connection's last.
+        on_the_line: how many of them a caller waits for: Queries.
     """
 
     def __init__(self) -> None:
-        self.in_hand = 0
+        self.in_hand = self.on_the_line = 0
         self.draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,7 +97,8 @@ def trace(headers: Mapping[str, str]) -> str:
     given = headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(given):
         return given
-    return f"00-{token_hex(16)}-{token_hex(8)}-01"
+    # No secret hangs on it, and the system's generator lets another thread have the interpreter meanwhile.
+    return f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01"
 
 
 def told(status: int, body: Mapping[str, str], **headers: str) -> web.Response:

@@ -7,27 +7,31 @@ script's own action for errors. The caller is never left waiting on us.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from secrets import token_hex
+from random import getrandbits
 from typing import Any, Final, Literal, Protocol
 
 import structlog
 from aiohttp import web
 
 from hub import metrics
+from hub.door import arrived_at
 from hub.doorstep import Addresses, Hands, Network, Unread, proved, refuse, trace, whole
 from hub.errors import NotDurable, Unusable
 from hub.events import Event, Message, identity, timestamp, to_message
 from hub.questions import FAILED, FINE, Question, Reply
 from hub.resolvers.desk import Desk, Resolution
+from hub.turnstile import Turnstile
 from hub.vendors.infocaller.queries import CONTENT_TYPES, Heard, Interactive, written
 
 _LEAST_MARGIN, _MOST_MARGIN = 0.05, 0.25  # seconds
 _TENTH: Final = 0.1
-_BOUND: Final = 0.025  # seconds that a broker's confirm may take before the outbox has the event
+_BOUND: Final = 0.025  # seconds that a broker's confirm may take before the outbox has the event, where none is ahead
 _AT_ONCE: Final = 0.25  # seconds for the event of a Query that no resolver has kept
 _PATIENCE: Final = 5.0  # seconds at the end, for events that were late
+_LEARNT: Final = 0.1  # of each new measurement
 _log = structlog.get_logger("queries")
 
 Outcome = Literal["answered", "declined", "unresolved", "unconfigured", "unusable", "full"]
@@ -96,6 +100,8 @@ class Queries:
         self._clock = clock
         self._now = asyncio.get_running_loop().time
         self._asking = 0
+        self._turnstiles = {name: Turnstile(places, self._now) for name, places in desk.places().items()}
+        self._takes: dict[str, float] = {}  # seconds that each resolver has taken for an answer lately
         self._telling: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -109,7 +115,7 @@ class Queries:
 
     async def query(self, request: web.Request) -> web.Response:
         """Answers one Query."""
-        began = self._now()
+        began = arrived_at(request)
         counter = self._counters.get(request.match_info["source"])
         with self._hands.holding():
             response = await self._answer(request, counter, began)
@@ -125,17 +131,20 @@ class Queries:
             return refuse(401, "unknown source or wrong token")
         received_at = self._clock()
         heard = self._heard(counter, request, body)
-        answered = await self._answered(counter, heard, began)
-        milliseconds = (self._now() - began) * 1000
-        event = _event(
-            counter,
-            heard,
-            answered,
-            received_at=received_at,
-            milliseconds=milliseconds,
-            traceparent=trace(request.headers),
-        )
-        await self._tell(event, self._answer_by(counter, heard, began))
+        resolver = counter.queries.get(heard.question.query, "") if heard.question else ""
+        with ExitStack() as place:
+            answered = await self._answered(resolver, heard, began, place)
+            milliseconds = (self._now() - began) * 1000
+            event = _event(
+                counter,
+                heard,
+                answered,
+                received_at=received_at,
+                milliseconds=milliseconds,
+                traceparent=trace(request.headers),
+            )
+            ahead = place.enter_context(self._turnstiles[resolver].ending()) if resolver else 0.0
+            await self._tell(event, self._answer_by(resolver, began), _BOUND + ahead)
         self._note(counter, heard, answered, milliseconds)
         response = web.Response(
             body=written(answered.reply, heard.form),
@@ -156,41 +165,61 @@ class Queries:
 
     # --- the answer --------------------------------------------------------------------------------------------------
 
-    async def _answered(self, counter: Counter, heard: Heard, began: float) -> _Answered:
+    async def _answered(self, resolver: str, heard: Heard, began: float, place: ExitStack) -> _Answered:
+        """What a Query comes to; ``place`` has what it takes of the resolver's until its answer leaves."""
         if heard.question is None:
             return _failed("unusable")
-        resolver = counter.queries.get(heard.question.query)
-        if resolver is None:
+        if not resolver:
             return _failed("unconfigured")
+        wait = self._desk.wait(resolver)
+        until = began + wait - margin(wait)
         if self._asking >= self._most:
             return _failed("full", Resolution(None, resolver))
-        wait = self._desk.wait(resolver)
-        self._asking += 1
-        try:
-            resolution = await self._desk.resolve(resolver, heard.question, began + wait - margin(wait))
-        finally:
-            self._asking -= 1
+        entered = await self._entered(resolver, until, place)
+        asked_at = self._now()
+        # Without time for anybody who needs some, there are still the cache and the tables.
+        resolution = await self._desk.resolve(resolver, heard.question, until if entered else asked_at)
         if resolution.reply is None:
-            return _failed("unresolved", resolution)
+            return _failed("unresolved" if entered else "full", resolution)
+        if entered:
+            self._learn(resolver, self._now() - asked_at)
         outcome: Outcome = "answered" if resolution.reply.result == FINE else "declined"
         return _Answered(resolution.reply, outcome, resolution)
 
+    async def _entered(self, resolver: str, until: float, place: ExitStack) -> bool:
+        """Whether it had its turn at a resolver; False where so many are before it that there is no time for it."""
+        self._asking += 1
+        self._hands.on_the_line = self._asking
+        place.callback(self._left)
+        turnstile = self._turnstiles[resolver]
+        entered = await turnstile.enter(until, self._takes.get(resolver, 0.0))
+        if entered:
+            place.callback(turnstile.leave)
+        return entered
+
+    def _left(self) -> None:
+        self._asking -= 1
+        self._hands.on_the_line = self._asking
+
+    def _learn(self, resolver: str, took: float) -> None:
+        before = self._takes.setdefault(resolver, took)
+        self._takes[resolver] = before + _LEARNT * (took - before)
+
     # --- the event ---------------------------------------------------------------------------------------------------
 
-    def _answer_by(self, counter: Counter, heard: Heard, began: float) -> float:
+    def _answer_by(self, resolver: str, began: float) -> float:
         """When the answer has to leave, whatever has become of the event."""
-        resolver = counter.queries.get(heard.question.query) if heard.question else None
-        if resolver is None:
+        if not resolver:
             return self._now() + _AT_ONCE
         wait = self._desk.wait(resolver)
         return began + wait - margin(wait) / 2
 
-    async def _tell(self, event: Event, until: float) -> None:
+    async def _tell(self, event: Event, until: float, bound: float) -> None:
         """Makes the event durable before the answer; a disk or a broker that takes too long does not keep the caller.
 
         Then the event is on its way all the same, and an event that nobody could take is never lost in silence.
         """
-        task = asyncio.create_task(self._publisher.publish([to_message(event)], bound=_BOUND), name="query event")
+        task = asyncio.create_task(self._publisher.publish([to_message(event)], bound=bound), name="query event")
         self._telling.add(task)
         task.add_done_callback(self._told)
         await asyncio.wait((task,), timeout=max(_LEAST_MARGIN / 2, until - self._now()))
@@ -286,7 +315,7 @@ def _event(
     }
     kept = {name: value for name, value in data.items() if value not in (None, "", [])}
     return Event(
-        id=identity("query", counter.source, question.call_id, token_hex(16)),
+        id=identity("query", counter.source, question.call_id, f"{getrandbits(128):032x}"),
         noun="query",
         vendor="infocaller",
         verb="answered",

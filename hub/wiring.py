@@ -55,6 +55,7 @@ from workers.runner import Service, Timed
 
 _SAME_WISH: Final = 1.0
 _UPGRADE_AGAIN: Final = 2.0
+_FEW: Final = 50  # Queries at once that workers need not give way to
 _log = structlog.get_logger("process")
 
 
@@ -194,11 +195,15 @@ class Process:
     async def _work(self, stack: AsyncExitStack) -> None:
         for worker in self.workers:
             name = worker.runner.worker.name
+            worker.runner.crowded = self._crowded
             task = asyncio.create_task(self._run_worker(name, worker), name=name)
             stack.push_async_callback(_stopped, task, worker)
         for role in self.timed:
             task = asyncio.create_task(self._run_worker(role.name, role), name=role.name)
             stack.push_async_callback(_stopped, task, role)
+
+    def _crowded(self) -> bool:
+        return self._hands.on_the_line > _FEW
 
     async def _run_worker(self, name: str, worker: Service | Timed) -> None:
         try:

@@ -40,6 +40,7 @@ _IDLE: Final = 0.1  # seconds without a delivery after which the queue counts as
 _SILENCE: Final = 0.3  # seconds: three looks without a delivery
 _AFTER_OUTAGE: Final = 5.0  # longer than the outbox's relay sleeps
 _PAUSE: Final = (0.25, 10.0)
+_COURTESY, _LOOK = 1.0, 0.05  # seconds before a batch, while people wait on the line
 NOTHING: Final = Held(0, 0, 0, 0)
 _log = structlog.get_logger("worker")
 
@@ -127,7 +128,11 @@ class Timed(Protocol):
 
 
 class Runner:
-    """One worker at one bus. ``run`` until ``stop``."""
+    """One worker at one bus. ``run`` until ``stop``.
+
+    Attributes:
+        crowded: whether people wait on the line for what else this process does; a batch lets them pass for a moment.
+    """
 
     def __init__(
         self,
@@ -148,6 +153,7 @@ class Runner:
         self._lost = True
         self._patience = 0.0  # at the first registration
         self._distrusted_until = 0.0
+        self.crowded: Callable[[], bool] = lambda: False
 
     @property
     def registered(self) -> bool:
@@ -188,11 +194,20 @@ class Runner:
         try:
             while not self._stopping.is_set():
                 deliveries = await self._next(subscription)
+                await self._courtesy()
                 await self._finish(subscription, deliveries)
         except BusClosed:
             _log.info("worker.bus_closed", worker=self.worker.name)
         finally:
             await subscription.close()
+
+    async def _courtesy(self) -> None:
+        """What is in the queue is safe there; who is on the line hangs up."""
+        until = monotonic() + _COURTESY
+        while self.crowded() and monotonic() < until and not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._stopping.wait()
 
     async def _next(self, subscription: Subscription) -> list[Delivery]:
         """Waits for the next batch; empty once stopped."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hub import prefork
+from hub import heap, prefork
 from hub.cli.configuration import write
 from hub.cli.shared import base_url, run, state
 from hub.cli.urls import callback_urls
@@ -39,7 +39,7 @@ def ingress(
         command = ["-m", "hub", *(["--config", str(found)] if found else []), "ingress"]
         run(prefork.Parent(listener, command, processes).run())
         return
-    run(Process(settings, ingress=True, workers=[]).run(listener=listener), fast=True)
+    run(Process(settings, ingress=True, workers=[]).run(listener=listener, ready=heap.settle), fast=True)
 
 
 def worker(
@@ -48,11 +48,12 @@ def worker(
 ) -> None:
     """Run workers without an HTTP door; health and metrics where [worker] port is set."""
     settings = state(context).settings()
-    run(Process(settings, ingress=False, workers=names).run(), fast=True)
+    run(Process(settings, ingress=False, workers=names).run(ready=heap.settle), fast=True)
 
 
 def _announce(settings: Settings) -> None:
     """What an administrator needs after the first start."""
+    heap.settle()
     for line in callback_urls(settings):
         typer.echo(line)
     token = settings.admin.token

@@ -1,6 +1,7 @@
 """A lane: everything that limits what we ask of one system."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -69,6 +70,8 @@ class Lane:
         self._counts: Counter[str] = Counter()
         self._last_error: tuple[str, datetime] | None = None
         self._closed = False
+        self._open, self._limit = metrics.outgoing_open.labels(name), metrics.outgoing_limit.labels(name)
+        self._in_flight, self._seconds = metrics.outgoing_in_flight.labels(name), metrics.outgoing_seconds.labels(name)
         self._show()
 
     async def ask(self, request: Request, *, within: float | None = None, before: float | None = None) -> Answer:
@@ -219,6 +222,9 @@ class Lane:
             raise LaneClosed(_wall(until), f"{why}; not asked before {_wall(until):%H:%M:%S} UTC")
 
     async def _waited(self, within: float) -> None:
+        if self._turns.at_once():
+            await self._turns.take()
+            return
         try:
             async with asyncio.timeout(within):
                 await self._turns.take()
@@ -261,17 +267,19 @@ class Lane:
             log.exception("outgoing.listener_failed", lane=self.name)
 
     def _show(self) -> None:
-        metrics.outgoing_open.labels(self.name).set(self._breaker.standing != "closed")
-        metrics.outgoing_limit.labels(self.name).set(self._turns.limit)
-        metrics.outgoing_in_flight.labels(self.name).set(self._turns.in_flight)
+        self._open.set(self._breaker.standing != "closed")
+        self._limit.set(self._turns.limit)
+        self._in_flight.set(self._turns.in_flight)
 
     def _asked(self, request: Request, turn: "_Turn") -> None:
         name = turn.verdict or "cancelled"
         self._counts[name] += 1
         metrics.outgoing.labels(self.name, name).inc()
         if turn.seconds is not None:
-            metrics.outgoing_seconds.labels(self.name).observe(turn.seconds)
+            self._seconds.observe(turn.seconds)
         self._show()
+        if not log.is_enabled_for(logging.DEBUG if name in _QUIET else logging.INFO):
+            return
         line = {
             "lane": self.name,
             "verdict": name,

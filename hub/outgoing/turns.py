@@ -50,6 +50,11 @@ class Turns:
         room = self.limit - self._taken - len(self._waiting)
         return max(0, min(room, max(1, int(self.rate.value)))) if self._limiter.has_capacity(self._portion()) else 0
 
+    def at_once(self) -> bool:
+        """Whether ``take`` would not wait now: then it does not give way to others either."""
+        ahead = self._taken >= self.limit or bool(self._waiting)
+        return not ahead and self._limiter.has_capacity(self.rate.ceiling / self.rate.value)
+
     async def take(self) -> None:
         """Waits for a place and for the time to send; give it back with ``give``."""
         await self._place()

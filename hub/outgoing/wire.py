@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any, Final
@@ -47,6 +48,7 @@ from hub.outgoing.unpacking import ENCODINGS, Spoilt, unpack
 
 _USER_AGENT: Final = "Trunkline"
 _CHUNK: Final = 1 << 16
+_ADDRESSES: Final = 256  # that were checked and are remembered: most lanes have a few
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BREAKS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -67,8 +69,9 @@ class Wire:
         self._session: ClientSession | None = None
         self._once: ClientSession | None = None
         self._waits: set[asyncio.Timeout] = set()
+        self.checked = lru_cache(_ADDRESSES)(self._checked)
 
-    def checked(self, url: str) -> URL:
+    def _checked(self, url: str) -> URL:
         """A URL that may be asked for. Raises Forbidden."""
         try:
             parsed = URL(url, encoded=url.isascii())  # kept as it was written, unless nobody could send it so

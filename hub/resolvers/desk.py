@@ -59,6 +59,10 @@ class Desk:
         """Seconds that the vendor waits for a resolver's answer, fallbacks included."""
         return self._resolvers[name].wait
 
+    def places(self) -> dict[str, int]:
+        """How many may be at each resolver at once."""
+        return {name: resolver.places for name, resolver in self._resolvers.items()}
+
     async def resolve(self, name: str, question: Question, until: float) -> Resolution:
         """The reply of the first that has one.
 

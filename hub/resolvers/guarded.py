@@ -19,6 +19,7 @@ MOST: Final = 1000
 PROBE_EVERY: Final = 5.0
 """Seconds between two questions to a resolver whose breaker is open: a caller each."""
 
+_PLACES: Final = 64  # at least: an answer's event takes longer than a quick resolver
 _REMEMBERED: Final = 10_000  # replies
 _GOOD: Final = frozenset({"none", "invalid"})  # it is there, whatever it says
 _log = structlog.get_logger("resolver")
@@ -32,12 +33,14 @@ class Guarded:
         fallback: the name of the next one; None where it is the last.
         wait: seconds that it may have.
         instant: it takes no time, so none is kept for it.
+        places: how many may be asking it, or be on their way from it, at once.
     """
 
     def __init__(self, name: str, configured: AnyResolver, resolver: Resolver, clock: Callable[[], float]) -> None:
         """Opens nothing. ``clock``: monotonic."""
         self.name, self.fallback, self.wait = name, configured.fallback, configured.wait
         self.instant = isinstance(configured, TableResolver)
+        self.places = min(MOST, max(_PLACES, 2 * getattr(configured, "concurrency", MOST)))
         self._resolver, self._clock = resolver, clock
         self._running: set[asyncio.Task[Reply]] = set()
         self._lifetime = configured.cache

@@ -74,6 +74,37 @@ async def test_hundreds_of_queries_at_once_have_their_answers_inside_the_wait(tm
     assert len(orders.asked) == MANY
 
 
+async def test_a_crowd_is_answered_in_the_order_of_its_coming_and_who_is_too_late_is_told_so(
+    tmp_path: Path, orders: Service
+) -> None:
+    async def slowly(_: dict[str, Any]) -> web.Response:
+        await asyncio.sleep(0.05)
+        return await orders.in_order({})
+
+    orders.answer = slowly
+    narrow = {"kind": "http", "url": orders.url, "wait": 1.0, "concurrency": 1}  # it answers about twenty
+    async with asked(tmp_path, {"orders": narrow}) as hub, ClientSession(connector=TCPConnector(limit=0)) as session:
+        crowd = [ask(session, hub.url, question("ESTADO PEDIDO", str(number))) for number in range(200)]
+        told = await asyncio.gather(*crowd)
+    answered, refused = [one for one in told if one.result == "0"], [one for one in told if one.result == FAILED]
+    assert len(answered) + len(refused) == 200
+    assert {str(one) for one in answered} == {str(Told("0", "", {"PEDIDO": "2"}))}
+    assert Counter(one.text for one in refused)["Too many queries"] > 100, "the service was not asked for them"
+    assert len(orders.asked) < 100
+
+
+async def test_who_is_too_late_for_a_service_still_gets_what_takes_no_time(tmp_path: Path, orders: Service) -> None:
+    orders.answer = orders.for_ever
+    chain = {
+        "orders": {"kind": "http", "url": orders.url, "wait": 1.0, "concurrency": 1, "fallback": "any"},
+        "any": {"kind": "table", "table": {"*": {"PEDIDO": "9"}}},
+    }
+    async with asked(tmp_path, chain) as hub, ClientSession(connector=TCPConnector(limit=0)) as session:
+        crowd = [ask(session, hub.url, question("ESTADO PEDIDO", str(number))) for number in range(200)]
+        told = await asyncio.gather(*crowd)
+    assert {str(one) for one in told} == {str(Told("0", "", {"PEDIDO": "9"}))}
+
+
 async def test_a_resolver_that_hangs_is_given_up_before_the_vendor_does(tmp_path: Path, orders: Service) -> None:
     orders.answer = orders.for_ever
     async with asked(tmp_path, {"orders": {"kind": "http", "url": orders.url, "wait": 1.0}}) as hub:

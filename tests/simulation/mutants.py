@@ -224,9 +224,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "the store keeps twice": Mutant(keeps_what_it_has_kept, "kept an event twice"),
     "the worker acknowledges before it applies": Mutant(acknowledges_before_it_applies, "nowhere: lost"),
     "an unknown commit is taken for done": Mutant(takes_unknown_for_done, "nowhere: lost"),
-    "the last attempt is dropped": Mutant(
-        drops_at_the_last_attempt, "without an effect, and is not dead"
-    ),
+    "the last attempt is dropped": Mutant(drops_at_the_last_attempt, "without an effect, and is not dead"),
     "the third attempt is the last": Mutant(gives_up_too_early, "died at attempt 3, expected"),
     "a derived event is removed before its confirm": Mutant(tells_before_it_is_told, "outbox before its confirm"),
     "a sealed call is sealed again": Mutant(seals_what_is_sealed, "was sealed 2 times|told 2 times"),

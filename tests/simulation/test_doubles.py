@@ -120,6 +120,9 @@ class Nobody:
     def committed(self, before: Tables, tables: Tables) -> None:
         pass
 
+    def failed(self, defect: Exception) -> None:
+        pass
+
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_simulated_store_does_what_the_real_one_does(seed: int, tmp_path: Path) -> None:

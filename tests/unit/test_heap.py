@@ -36,3 +36,17 @@ async def main():
 asyncio.run(main())
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_what_a_start_has_made_is_not_looked_at_for_cycles_again() -> None:
+    program = """
+import gc
+from hub import heap
+before = gc.get_threshold()[0]
+cycle = []
+cycle.append(cycle)
+heap.settle()
+assert gc.get_freeze_count() > 1000
+assert gc.get_threshold()[0] > before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

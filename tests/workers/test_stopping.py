@@ -147,3 +147,48 @@ async def test_two_workers_of_which_one_stops_handle_everything(bus: SqliteBus) 
         await depth_becomes(bus, NOTHING, QUEUE.name)
     assert sorted(one.handled + other.handled, key=int) == [str(n) for n in range(40)]
     assert len(one.handled) <= 10
+
+
+# --- giving way ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_gives_way_to_a_crowd_on_the_line_for_a_moment_and_not_for_ever(bus: SqliteBus) -> None:
+    done, looks = asyncio.Event(), 0
+
+    def crowded() -> bool:
+        nonlocal looks
+        looks += 1
+        return True
+
+    async def handle(_: Sequence[Event]) -> Mapping[str, Exception]:
+        done.set()
+        return {}
+
+    async with working(bus, handle) as (worker, _):
+        worker.crowded = crowded
+        await bus.publish([message("one")])
+        await asyncio.wait_for(done.wait(), WITHIN)
+    assert looks > 2
+
+
+async def test_a_stop_does_not_wait_for_the_crowd(bus: SqliteBus) -> None:
+    asked = asyncio.Event()
+
+    def crowded() -> bool:
+        asked.set()
+        return True
+
+    handled: list[str] = []
+
+    async def handle(events: Sequence[Event]) -> Mapping[str, Exception]:
+        handled.extend(names(events))
+        return {}
+
+    async with working(bus, handle) as (worker, task):
+        worker.crowded = crowded
+        await bus.publish([message("one")])
+        await asked.wait()
+        worker.stop()
+        await asyncio.wait_for(task, WITHIN)
+    assert handled == ["one"], "it was in hand"
+    assert await bus.depth(QUEUE.name) == NOTHING
