@@ -67,12 +67,12 @@ class Turnstile:
     def ending(self) -> Iterator[float]:
         """From the answer's content to the answer; what begins waits for what ends.
 
-        Yields the seconds that those who are ended meanwhile take.
+        Yields the seconds that those before it take.
         """
         self._ending += 1
         before, began = self._ending, self._clock()
         try:
-            yield self._each * before
+            yield self._each * (before - 1)
         finally:
             together = max(before, self._ending)
             self._ending -= 1
