@@ -79,7 +79,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "unlimited-prefetch": Mutant(
         "a consumer has its prefetch in hand at most",
         "hub/bus/consumer.py",
-        "basic_qos(prefetch_count=self._prefetch,",
+        "basic_qos(prefetch_count=prefetch,",
         "basic_qos(prefetch_count=0,",
         "tests/contract/test_bus.py::test_no_more_than_the_prefetch_is_in_hand",
     ),
@@ -162,7 +162,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "no-hedge": Mutant(
         "a late confirm costs an answer no more than the bound",
         "hub/bus/hedged.py",
-        "asyncio.wait((asked,), timeout=self._bound)",
+        "asyncio.wait((asked,), timeout=bound)",
         "asyncio.wait((asked,))",
         "tests/disk/test_hedge.py::test_a_confirm_that_is_later_than_the_bound_costs_no_more_than_the_bound_and_no_event",
     ),
@@ -176,7 +176,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "watermark-off": Mutant(
         "silence counts only up to what the queue has shown",
         "workers/persistence.py",
-        "        upto = self.runner.watermark()\n",
+        "        upto = self.crew.watermark()\n",
         "        upto = self._clock()\n",
         "tests/workers/test_persistence.py::test_a_backlog_is_applied_before_an_overdue_timer_may_seal",
     ),
