@@ -9,7 +9,8 @@ from hub.store.folding import Folding
 from hub.store.sql import SqlStore
 from hub.store.upgrade import upgrade
 from tests.simulation.disk import SECTOR, Disk, DiskFull, PowerCut, SyncFailed
-from tests.simulation.store import Server, SimulatedStore, Tables
+from tests.simulation.store import Connection, Server, SimulatedStore, Tables
+from tests.simulation.world import Options, run
 from tests.store.evidence import TIMING, after, chance, expected, missed, recording, started, whole_call
 
 LUCKS = range(200)
@@ -163,3 +164,13 @@ async def test_the_simulated_store_does_what_the_real_one_does(seed: int, tmp_pa
         assert await double.claim(after(11), 50, 10) == []
     finally:
         await real.close()
+
+
+def test_a_statement_that_the_simulated_store_does_not_know_breaks_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's worker takes such an error for a handler's and buries the events: the run would go on without calls."""
+
+    async def strange(connection: Connection, _: object) -> None:
+        await connection.execute("SELECT a statement of tomorrow")
+
+    monkeypatch.setattr("hub.store.folding.note", strange)
+    assert "a statement of tomorrow" in (run(1, Options()).broken or "")
