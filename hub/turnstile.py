@@ -13,8 +13,8 @@ from typing import Final
 
 _TOGETHER: Final = 200  # begin in one turn of the event loop
 _ENDING: Final = 200  # at once; nobody begins meanwhile
-_LEAST, _MOST = 0.001, 0.02  # seconds of an end
-_UNKNOWN: Final = 0.0015  # until some are known
+_LEAST, _MOST = 0.0015, 0.02  # seconds of an end
+_UNKNOWN: Final = 0.0025  # until some are known
 _A_NO: Final = 0.4  # of an end, where nobody was inside
 _ENOUGH: Final = 8  # ends at once that tell how long one takes
 _LEARNT: Final = 0.05  # of each new measurement
