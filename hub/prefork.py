@@ -27,7 +27,7 @@ from hub.errors import ConfigurationError
 FD_VARIABLE: Final = "LISTEN_FDS"  # systemd's socket activation; the parent hands its socket over the same way
 FIRST_FD: Final = 3
 _PR_SET_PDEATHSIG: Final = 1
-_BACKLOG: Final = 1024
+_BACKLOG: Final = 4096  # as at the door
 _PAUSE: Final = (0.1, 5.0)
 _PATIENCE: Final = 25.0
 _log = structlog.get_logger("parent")
