@@ -1,5 +1,6 @@
 """Three private RabbitMQ nodes that are one broker: quorum queues have a replica on each."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from tests.servers.rabbitmq import RabbitMQ
 
 SIZE = 3
 PATIENCE = 30.0  # seconds
+ABREAST = 200  # entries of the log that a replica may lack while others write on
 
 
 class Cluster:
@@ -97,6 +99,19 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{to.node} did not become the leader of {queue}")
             time.sleep(0.05)
+
+    def whole(self, vhost: str, queue: str) -> bool:
+        """Whether each node has a replica that follows the leader closely.
+
+        One that has just been started again is a follower at once, and still lacks what was written meanwhile: it can
+        neither lead nor, with one other, be a majority.
+        """
+        found = self._first_running().evaluate(
+            '[{proplists:get_value(<<"Raft State">>, R), proplists:get_value(<<"Log Index">>, R)} ||'
+            f' R <- rabbit_quorum_queue:status(<<"{vhost}">>, <<"{queue}">>)]'
+        )
+        at = [int(index) for index in re.findall(r"\{(?:leader|follower), (\d+)\}", found)]
+        return len(at) == len(self.nodes) and max(at) - min(at) <= ABREAST
 
     def members(self, vhost: str, queue: str) -> Sequence[str]:
         """The names of the nodes that have a replica."""
