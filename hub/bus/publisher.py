@@ -23,9 +23,11 @@ WINDOW: Final = 1024
 WINDOW_BYTES: Final = 16 * 1024 * 1024
 _TICK: Final = 0.2  # seconds between looks at what is overdue
 _FRAME_SIZE: Final = 128 * 1024
-REFUSED: Final = 10.0
-"""Seconds after which a channel that was refused something is replaced. To a quorum queue that was full once, whoever
-published on that channel stays refused until a consumer makes room; more room by another policy is no news to it."""
+REFUSED: Final = (1.0, 10.0)
+"""Seconds after which a channel that was refused something is replaced: twice as long each time, where the next one is
+refused as well. To a quorum queue that was full once, whoever published on that channel stays refused until a consumer
+makes room; more room by another policy is no news to it. So does whoever published on it first while it had no leader:
+its leader's node was killed a moment ago, say."""
 
 
 class _Call:
@@ -97,6 +99,8 @@ class Publisher:
         self._flying: dict[_Entry, None] = {}  # in the order they were sent
         self._bytes = 0
         self._refused_at: float | None = None
+        self._served_since = 0.0
+        self._refused_for = REFUSED[0]
         self._ids: dict[str, deque[_Entry]] = {}  # of what is queued or sent, with those that wait for its outcome
 
     async def deliver(self, letters: Sequence[Letter]) -> list[str | None]:
@@ -128,6 +132,7 @@ class Publisher:
         """
         self._channel = channel
         self._refused_at = None
+        self._served_since = asyncio.get_running_loop().time()
         self.trouble = ""
         self._attached.set()
         writing = asyncio.create_task(self._write(channel), name="bus publishing")
@@ -142,6 +147,7 @@ class Publisher:
                 if self.trouble:
                     return self.trouble, False
                 if self._is_refused_for_good() and not self._flying:
+                    self._refused_for = min(2 * self._refused_for, REFUSED[1])
                     self.trouble = "a queue refused messages: it may have room by now, and not for this channel"
                     return self.trouble, True
         finally:
@@ -176,6 +182,8 @@ class Publisher:
         """A queue did not take a message."""
         if self._refused_at is None:
             self._refused_at = asyncio.get_running_loop().time()
+            if self._refused_at - self._served_since > REFUSED[1]:
+                self._refused_for = REFUSED[0]
 
     async def _becomes_attached(self) -> bool:
         try:
@@ -209,7 +217,7 @@ class Publisher:
         return len(self._flying) >= WINDOW or self._bytes >= WINDOW_BYTES or self._is_refused_for_good()
 
     def _is_refused_for_good(self) -> bool:
-        return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at > REFUSED
+        return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at > self._refused_for
 
     def _next_payload(self, channel: Channel) -> bytes:
         now = asyncio.get_running_loop().time()

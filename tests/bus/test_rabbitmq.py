@@ -17,7 +17,7 @@ from hub.events import EXCHANGE, UNROUTED, Message
 from hub.ports import Ack, DeadLetter, Depth, Retry
 from tests.bus.broker import insist, opened, vhost
 from tests.contract.buses import WORK, depth_becomes, eventually, message, publish, receive
-from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.rabbitmq import ACTOR, RabbitMQ
 
 # --- the wire --------------------------------------------------------------------------------------------------------
 
@@ -106,6 +106,25 @@ async def test_what_a_queue_refuses_is_not_durable(bus: RabbitBus, stranger: aio
     assert {type(error) for error in refused} == {NotDurable}
     assert "refused" in str(refused[0])
     await publish(bus, message())  # the channel is as good as before
+
+
+async def test_a_queue_that_has_room_again_takes_what_comes_in_seconds(
+    bus: RabbitBus, stranger: aio_pika.abc.AbstractChannel, rabbitmq: RabbitMQ, amqp_url: str
+) -> None:
+    """A channel that met a quorum queue that was full, or without a leader, stays refused whatever comes after."""
+    full = await stranger.declare_queue("full", durable=True, arguments={"x-queue-type": "quorum"})
+    await full.bind(EXCHANGE, "agent.#")
+    host, limit = vhost(amqp_url), '[{<<"max-length">>, 1}, {<<"overflow">>, <<"reject-publish">>}]'
+    named = f'<<"{host}">>, <<"full">>'
+    rabbitmq.evaluate(f'ok = rabbit_policy:set({named}, <<"^full$">>, {limit}, 0, <<"queues">>, {ACTOR})')
+
+    async def refused() -> bool:
+        (result,) = await asyncio.gather(bus.publish([message("agent.ucontact.login")]), return_exceptions=True)
+        return isinstance(result, NotDurable) and "refused" in str(result)
+
+    await eventually(refused)
+    rabbitmq.evaluate(f"ok = rabbit_policy:delete({named}, {ACTOR})")
+    await insist(bus, message("agent.ucontact.login"), within=4)
 
 
 async def test_what_loses_its_binding_is_kept_among_the_unrouted(
